@@ -1,0 +1,58 @@
+# The targets do all their own set-up in .venv.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+
+.DEFAULT_GOAL := help
+.PHONY: help test e2e bench lint lock generate fuzz clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# --no-deps: the lock is complete, and hashes are required for everything in it.
+$(STAMPS)/run: $(BIN)/python requirements.lock pyproject.toml $(wildcard cext/*.c cext/*.h)
+	@mkdir -p $(STAMPS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-build.lock -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+test: $(STAMPS)/dev ## Everything that needs no root, no Go and no guest
+	$(BIN)/python -m pytest -m "not vm and not cluster and not bench" --cov --cov-report= tests
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --fail-under=$(COVERAGE_FLOOR) --format=total
+
+COVERAGE_FLOOR ?= 85
+
+e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
+	$(BIN)/python -m pytest -m "vm or cluster" --timeout=900 -p no:randomly tests
+
+bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
+	@for bench in tests/bench/*.py; do echo "== $$bench"; $(BIN)/python "$$bench" || exit 1; done
+
+lint: $(STAMPS)/dev ## Formatting, types, layers, C and shell
+	$(BIN)/ruff format --check agent tests
+	$(BIN)/ruff check agent tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' .ci/run | xargs -r shellcheck; else echo "shellcheck is not installed: shell scripts not checked"; fi
+	@if command -v cppcheck >/dev/null; then cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem cext; else echo "cppcheck is not installed: C not checked"; fi
+
+lock: $(STAMPS)/dev ## Resolve the dependencies again into the lock files
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --group build -o requirements-build.lock
+	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+
+clean: ## Remove everything made here
+	rm -rf $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

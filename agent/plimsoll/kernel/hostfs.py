@@ -1,0 +1,319 @@
+"""
+The host boundary: everything is read below one root, by directory descriptor, and errno becomes an outcome.
+
+Two kinds of path are kept apart. Paths this program knows (``proc/meminfo``, ``sys/fs/cgroup``) are resolved *inside*
+the root as if it were ``/``, so that a recorded tree with absolute symbolic links works. Paths built from what an API
+server said are resolved strictly *beneath* an opened directory: no symbolic link, no mount crossing, no ``..``.
+
+This module must not know any file's meaning, and never creates anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from plimsoll.model.outcome import Outcome, outcome_of
+
+# openat2(2), Linux 5.6; the number is the same on every architecture.
+_SYS_OPENAT2 = 437
+_RESOLVE_NO_XDEV = 0x01
+_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
+_RESOLVE_IN_ROOT = 0x10
+_STRICT = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV
+
+_AT_FDCWD = -100
+# openat2(2) asks callers to retry EAGAIN; it also stands for a leased file, where no number of retries helps.
+_AGAIN_LIMIT = 32
+_PATH_MAX = 4096
+
+# memory.stat of a current kernel is about 1.5 KiB, pressure.stat 1 KiB, /proc/stat of 1,024 CPUs about 100 KiB.
+READ_LIMIT = 1 << 20
+
+FaultHook = Callable[[str, str], int]
+"""Scripted faults for tests: called as ``hook(operation, path)`` before each system call; a non-zero errno fails it."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Reading(NamedTuple):
+    """The text of one file, or why there is none. ``errno`` is kept for people and logs."""
+
+    data: bytes | None
+    outcome: Outcome
+    errno: int = 0
+
+    def text(self) -> str | None:
+        """The content as text; kernel files are ASCII, so a stray byte is replaced rather than fatal."""
+        return None if self.data is None else self.data.decode("ascii", "replace")
+
+
+class Listing(NamedTuple):
+    """The names in a directory, sorted, or why there are none."""
+
+    names: tuple[str, ...]
+    outcome: Outcome
+    errno: int = 0
+
+
+def _encoded(path: str, flags: int) -> bytes:
+    """
+    The path's bytes. Raises OSError for what no file can be called, instead of the ValueError of the standard library.
+
+    A NUL would end the path early inside the kernel and name another file, so it must never reach a system call.
+    """
+    if flags & (os.O_CREAT | os.O_TRUNC):
+        raise ValueError("nothing is ever created or truncated here")
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        raise OSError(errno.EINVAL, "not a file name", path) from None
+    if b"\0" in encoded:
+        raise OSError(errno.EINVAL, "not a file name", path)
+    if not encoded:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if len(encoded) >= _PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    return encoded
+
+
+def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    again = 0
+    while True:
+        descriptor = _libc.syscall(_SYS_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how))
+        if descriptor >= 0:
+            return int(descriptor)
+        code = ctypes.get_errno()
+        # A rename elsewhere in the tree during the walk makes the kernel give up with EAGAIN (openat2(2)).
+        again += code == errno.EAGAIN
+        if code not in (errno.EINTR, errno.EAGAIN) or again > _AGAIN_LIMIT:
+            raise OSError(code, os.strerror(code), os.fsdecode(path))
+
+
+def _walk(directory: int, path: bytes, flags: int, *, cross_mounts: bool) -> int:
+    """
+    The same as a strict openat2 on a kernel or under a seccomp filter without it: one component at a time.
+
+    A mount is told by its device number: a bind mount of the same file system, which only root can make, passes.
+    """
+    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    if path.endswith(b"/"):
+        flags |= os.O_DIRECTORY
+    current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        device = os.fstat(current).st_dev
+        for part in parts:
+            # O_PATH|O_NOFOLLOW opens a link itself instead of failing, so that it can be told from a missing file.
+            following = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            os.close(current)
+            current = following
+            found = os.fstat(current)
+            if stat.S_ISLNK(found.st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
+            if not cross_mounts and found.st_dev != device:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), os.fsdecode(path))
+        return _reopen(current, flags)
+    finally:
+        os.close(current)
+
+
+def _reopen(descriptor: int, flags: int) -> int:
+    """Open what an O_PATH descriptor stands for: the very file that was checked, not its name once more."""
+    if flags & os.O_DIRECTORY or stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        return os.open(".", flags | os.O_CLOEXEC, dir_fd=descriptor)
+    if flags & os.O_PATH:
+        return os.dup(descriptor)
+    # The magic link stands for the file itself; O_NOFOLLOW would refuse it.
+    return os.open(f"/proc/self/fd/{descriptor}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
+
+
+def _has_openat2() -> bool:
+    try:
+        os.close(_openat2(_AT_FDCWD, b"/", os.O_PATH, 0))
+    except OSError as error:
+        # ENOSYS: before Linux 5.6. EPERM: seccomp filters that predate the call answer so.
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return False
+        raise
+    return True
+
+
+def _read_all(descriptor: int, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while size <= limit:
+        chunk = os.read(descriptor, min(65536, limit + 1 - size))
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    raise OSError(errno.EFBIG, "larger than any kernel file this program reads")
+
+
+class Directory:
+    """
+    An open directory. Everything below it is reached strictly beneath it.
+
+    Holding the descriptor pins the identity: after the cgroup is removed and another is made under the same name, reads
+    here answer ``GONE``/``MISSING`` instead of another cgroup's numbers.
+    """
+
+    __slots__ = ("_fault", "_openat2", "descriptor", "path")
+
+    def __init__(self, descriptor: int, path: str, *, fault: FaultHook | None, openat2: bool) -> None:
+        self.descriptor = descriptor
+        self.path = path
+        self._fault = fault
+        self._openat2 = openat2
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; closing twice is allowed."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    @property
+    def fault(self) -> FaultHook | None:
+        return self._fault
+
+    def inode(self) -> int:
+        """The directory's inode number: a cgroup made again under the same name has another one."""
+        return os.fstat(self.descriptor).st_ino
+
+    def open(self, path: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:
+        """
+        Open ``path`` strictly beneath this directory and return a descriptor.
+
+        Without ``O_NONBLOCK`` a FIFO in the place of a kernel file would block for ever. Raises OSError: ENOENT; EXDEV
+        or ELOOP for a path that leaves the tree (``..`` is refused even where it would not leave it); EINVAL for text
+        no file can be called; and whatever the kernel answers.
+        """
+        self._inject("open", path)
+        encoded = _encoded(path, flags)
+        # openat2 takes `a/../b`, which a descriptor's holder never means.
+        if encoded.startswith(b"/") or b".." in encoded.split(b"/"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+        if self._openat2:
+            return _openat2(self.descriptor, encoded, flags, _STRICT)
+        return _walk(self.descriptor, encoded, flags, cross_mounts=False)
+
+    def _inject(self, operation: str, path: str) -> None:
+        if self._fault is not None:
+            code = self._fault(operation, f"{self.path}/{path}")
+            if code:
+                raise OSError(code, os.strerror(code), path)
+
+    def directory(self, path: str) -> Directory:
+        """Open a directory beneath this one. Raises OSError."""
+        descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        return Directory(descriptor, f"{self.path}/{path.lstrip('/')}", fault=self._fault, openat2=self._openat2)
+
+    def read(self, path: str, limit: int = READ_LIMIT) -> Reading:
+        """Read a file beneath this directory. Never raises for what the kernel may answer."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                self._inject("read", path)
+                return Reading(_read_all(descriptor, limit), Outcome.OK)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return Reading(None, outcome_of(code), code)
+
+    def names(self, path: str = ".") -> Listing:
+        """List a directory beneath this one."""
+        return self._scan(path, directories_only=False)
+
+    def directories(self, path: str = ".") -> Listing:
+        """List the sub-directories of a directory beneath this one; links are not followed."""
+        return self._scan(path, directories_only=True)
+
+    def _scan(self, path: str, *, directories_only: bool) -> Listing:
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self._inject("list", path)
+                with os.scandir(descriptor) as entries:
+                    names = [
+                        entry.name for entry in entries if not directories_only or entry.is_dir(follow_symlinks=False)
+                    ]
+                return Listing(tuple(sorted(names)), Outcome.OK)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return Listing((), outcome_of(code), code)
+
+    def exists(self, path: str) -> bool:
+        """Whether something is there that can be opened as a path; a refused look-up counts as not there."""
+        try:
+            os.close(self.open(path, os.O_PATH))
+        except OSError:
+            return False
+        return True
+
+
+class HostFs(Directory):
+    """
+    The host's files below ``root``: ``/`` on the node itself, ``/host`` in a container, or a recorded tree.
+
+    Paths given here are ones this program knows. Links are followed, but as if ``root`` were ``/``.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str = "/", *, fault: FaultHook | None = None, openat2: bool | None = None) -> None:
+        """
+        Open ``root``. Raises OSError when it is not a directory that can be read.
+
+        ``openat2`` forces the resolver (tests); by default it is probed.
+        """
+        self.root = "/" + os.path.abspath(root).lstrip("/")
+        super().__init__(
+            os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
+            "" if self.root == "/" else self.root,
+            fault=fault,
+            openat2=_has_openat2() if openat2 is None else openat2,
+        )
+
+    @property
+    def live(self) -> bool:
+        """Whether this is the running node's own root rather than a tree somewhere else."""
+        return self.root == "/"
+
+    def open(self, path: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:
+        """Open a path below the root and return a descriptor; mounts are crossed. Raises OSError."""
+        relative = path.lstrip("/") or "."
+        self._inject("open", relative)
+        encoded = _encoded(relative, flags)
+        if self._openat2:
+            return _openat2(self.descriptor, encoded, flags, _RESOLVE_IN_ROOT)
+        if self.live:
+            return os.open(b"/" + encoded, flags | os.O_CLOEXEC)
+        if b".." in encoded.split(b"/"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+        # Without openat2 a link inside a foreign root cannot be resolved safely: follow none. Mounts are crossed: the
+        # host's /sys/fs/cgroup is one.
+        return _walk(self.descriptor, encoded, flags, cross_mounts=True)

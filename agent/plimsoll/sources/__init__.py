@@ -1,0 +1,1 @@
+"""Observe: the pods of this node, their cgroups, the node itself."""

@@ -1,0 +1,1 @@
+"""Untrusted text to checked values. The only user of PyYAML and pydantic."""

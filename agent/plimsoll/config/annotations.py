@@ -1,0 +1,127 @@
+"""
+What a pod owner may say, in every vocabulary this agent understands: hostile text to a :class:`PodIntent`.
+
+Pure: the same pod and section give the same intent. Nothing here may raise for anything an owner can write.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from plimsoll.config.schema import PrioritySection
+from plimsoll.model.pod import PodIntent, PodObject, Priority, Rejected
+
+OWN_KEY = "plimsoll.io/qos-priority"
+# An accepted value is a few letters; what is longer is not read further.
+MAX_VALUE = 4096
+_SHOWN = 40
+
+HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
+
+
+class Vocabulary(NamedTuple):
+    """One project's key: what its values mean here; ``None``: a value that is right there and says nothing here."""
+
+    key: str
+    values: Mapping[str, Priority | None]
+    strict: bool = True  # whether any other value is a mistake
+
+
+# In order of precedence.
+VOCABULARIES = (
+    Vocabulary(OWN_KEY, {"high": HIGH, "normal": NORMAL, "low": LOW}),
+    # rubik: "true" is offline, anything else is online, which says nothing about how important.
+    Vocabulary("volcano.sh/preemptable", {"true": LOW}, strict=False),
+    Vocabulary("volcano.sh/qos-level", {"LC": HIGH, "HLS": HIGH, "LS": NORMAL, "BE": LOW}),
+    Vocabulary("koordinator.sh/qosClass", {"LSE": HIGH, "LSR": HIGH, "LS": NORMAL, "BE": LOW, "SYSTEM": None}),
+    Vocabulary(
+        "katalyst.kubewharf.io/qos_level",
+        {"dedicated_cores": HIGH, "shared_cores": NORMAL, "reclaimed_cores": LOW, "system_cores": None},
+    ),
+)
+KEYS = frozenset(vocabulary.key for vocabulary in VOCABULARIES)
+"""The only annotation and label keys ever kept of a pod."""
+
+REASONS = ("malformed", "too-long", "conflict", "untrusted-namespace", "unmanaged", "unsupported")
+"""Every reason a :class:`Rejected` of this module may carry: they become label values."""
+
+
+class _Statement(NamedTuple):
+    key: str
+    priority: Priority
+
+
+def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
+    """Decide a pod's priority, and say of every statement that was not followed why."""
+    base, origin = _administrator(pod, section)
+    rejected: list[Rejected] = []
+    statements = list(_statements(pod, rejected))
+    if pod.mirror or _matches(pod.namespace, ("kube-system", *section.unmanaged_namespaces)):
+        why = "it is a static pod" if pod.mirror else f"namespace {pod.namespace} is never managed"
+        rejected.extend(Rejected(each.key, "unmanaged", f"not followed: {why}") for each in statements)
+        return PodIntent(base, origin, managed=False, rejected=tuple(rejected))
+    if not statements:
+        return PodIntent(base, origin, rejected=tuple(rejected))
+    chosen, *others = statements
+    rejected.extend(
+        Rejected(
+            each.key, "conflict", f"says {each.priority}, but {chosen.key} says {chosen.priority} and counts first"
+        )
+        for each in others
+        if each.priority is not chosen.priority
+    )
+    if chosen.priority.rank > base.rank and not _matches(pod.namespace, section.trusted_namespaces):
+        message = (
+            f"{chosen.priority} is above {base}, which this namespace may not claim; "
+            "ask the administrator to add it to priority.trustedNamespaces"
+        )
+        rejected.append(Rejected(chosen.key, "untrusted-namespace", message))
+        return PodIntent(base, origin, rejected=tuple(rejected))
+    return PodIntent(chosen.priority, chosen.key, rejected=tuple(rejected))
+
+
+def _administrator(pod: PodObject, section: PrioritySection) -> tuple[Priority, str]:
+    if pod.priority_class is not None and pod.priority_class in section.priority_classes:
+        return section.priority_classes[pod.priority_class], "priorityClass"
+    if pod.namespace in section.namespaces:
+        return section.namespaces[pod.namespace], "namespace"
+    if pod.qos_class in section.qos_classes:
+        return section.qos_classes[pod.qos_class], "qosClass"
+    return NORMAL, "default"
+
+
+def _matches(namespace: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(namespace, pattern) for pattern in patterns)
+
+
+def _statements(pod: PodObject, rejected: list[Rejected]) -> Iterator[_Statement]:
+    for vocabulary in VOCABULARIES:
+        for metadata in (pod.annotations, pod.labels):
+            value = metadata.get(vocabulary.key)
+            if value is None:
+                continue
+            if len(value) > MAX_VALUE:
+                message = f"{len(value)} characters are too many; write one of: {', '.join(vocabulary.values)}"
+                rejected.append(Rejected(vocabulary.key, "too-long", message))
+            elif value not in vocabulary.values:
+                if vocabulary.strict:
+                    rejected.append(Rejected(vocabulary.key, "malformed", _malformed(value, vocabulary)))
+            else:
+                priority = vocabulary.values[value]
+                if priority is None:
+                    message = f"{value} has no counterpart here; write {OWN_KEY} to say a priority"
+                    rejected.append(Rejected(vocabulary.key, "unsupported", message))
+                else:
+                    yield _Statement(vocabulary.key, priority)
+
+
+def _malformed(value: str, vocabulary: Vocabulary) -> str:
+    # repr() can make ten characters of one.
+    shown = repr(value[:_SHOWN])[: 2 * _SHOWN] + ("…" if len(value) > _SHOWN else "")
+    by_folded = {known.casefold(): known for known in vocabulary.values}
+    near = difflib.get_close_matches(value[:_SHOWN].casefold(), by_folded, n=1)
+    hint = f"did you mean {by_folded[near[0]]}? " if near else ""
+    return f"{shown} is not a value; {hint}write one of: {', '.join(vocabulary.values)}"

@@ -1,0 +1,113 @@
+"""
+What an administrator may say: one pydantic model per section, one section per capability.
+
+A section is one class here and one field of :class:`Config`; its defaults are the safe ones. ``python -m
+plimsoll.config.schema`` prints the JSON schema that stands in ``config/schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from plimsoll.model.pod import Priority, QosClass
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from ``500ms``, ``5s``, ``1m30s``, ``2h`` or a number of seconds. Raises ValueError."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None:
+        raise ValueError('not a duration: write for example "500ms", "5s" or "1m30s"')
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": ["string", "number"], "description": 'A duration: "500ms", "5s", "1m30s", or seconds.'}),
+]
+
+
+class Section(BaseModel):
+    """The habits of every section: unknown keys are refused, values are not coerced, nothing changes later."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=False,
+        validate_by_alias=True,
+        allow_inf_nan=False,
+    )
+
+
+class LogSection(Section):
+    """What the agent logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important level logged.")
+    format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
+
+
+class HttpSection(Section):
+    """The endpoint for Prometheus, the probes and the status page."""
+
+    listen: str = Field(":9470", description='Address and port: ":9470" is every address, IPv4 and IPv6.')
+    max_connections: int = Field(64, ge=4, le=4096, description="Connections held open at once.")
+
+
+class PrioritySection(Section):
+    """How a pod's priority is decided when its owner says nothing, and who may raise it."""
+
+    priority_classes: dict[str, Priority] = Field(default_factory=dict, description="By PriorityClass name; first.")
+    namespaces: dict[str, Priority] = Field(default_factory=dict, description="By namespace; second.")
+    qos_classes: dict[QosClass, Priority] = Field(default_factory=dict, description="By QoS class; third.")
+    trusted_namespaces: tuple[str, ...] = Field(
+        ("*",), description="Namespaces (globs) whose pods may raise their own priority. Narrow it on shared clusters."
+    )
+    unmanaged_namespaces: tuple[str, ...] = Field(
+        ("kube-system",), description="Namespaces (globs) never acted upon; kube-system always is one."
+    )
+
+
+class PressureSection(Section):
+    """Pressure collection."""
+
+    interval: Duration = Field(5.0, ge=1, le=60, description="Time between two observations, 1s to 60s.")
+    causes: tuple[str, ...] = Field(("*",), description="Causes (globs) to export.")
+    windows: tuple[Literal["10s", "60s", "300s"], ...] = Field(
+        ("10s",), description="Averaging windows of the ratio metric; the counters are always exported."
+    )
+    containers: bool = Field(False, description="Export each container's pressure beside its pod's.")
+    max_series: int = Field(5000, ge=100, le=1_000_000, description="Hard cap on pod and container series.")
+    derived: bool = Field(True, description="Compute causes the kernel does not time from exact counters it has.")
+
+
+class Config(Section):
+    """The whole file."""
+
+    log: LogSection = LogSection()
+    http: HttpSection = HttpSection()
+    priority: PrioritySection = PrioritySection()
+    pressure: PressureSection = PressureSection()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the configuration file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(by_alias=True),
+        "title": "Plimsoll configuration",
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201 - the module's one purpose as a program

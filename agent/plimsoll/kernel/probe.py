@@ -1,0 +1,171 @@
+"""
+What this node can do and, where it cannot, why: one :class:`Capability` per fact.
+
+Probing reads only, and nothing found absent stops the agent. Reasons come from the closed set in ``kernel/reason.py``;
+how the list is shown is the business of others.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from plimsoll.kernel.batch import native_available
+from plimsoll.kernel.build import KernelBuild
+from plimsoll.kernel.cgroup import CGROUP_ROOT, Hierarchies, Mode
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubepods import MAX_DEPTH, Kubepods
+from plimsoll.kernel.lock import Held, Taken, Unusable
+from plimsoll.kernel.psi_support import Absence, PsiSupport
+from plimsoll.kernel.reason import Reason, reason_of
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.pressure import PSI_CAUSES
+from plimsoll.model.snapshot import Capability
+
+
+class Name(StrEnum):
+    """Every capability, in the order it is reported."""
+
+    CGROUP = "cgroup"
+    KUBEPODS = "kubepods"
+    PRESSURE_STAT = "pressure-stat"
+    PSI_CPU = "psi-cpu"
+    PSI_MEMORY = "psi-memory"
+    PSI_IO = "psi-io"
+    PSI_IRQ = "psi-irq"
+    PSI_NODE = "psi-node"
+    MEMORY_CONTROLLER = "memory-controller"
+    CPU_CONTROLLER = "cpu-controller"
+    NATIVE_READER = "native-reader"
+    STATE_DIRECTORY = "state-directory"
+
+
+def probe(
+    host: HostFs,
+    hierarchies: Hierarchies,
+    kubepods: Kubepods,
+    state_directory: Held | Taken | Unusable | None = None,
+) -> tuple[Capability, ...]:
+    """
+    Every capability of this node, in the order of :class:`Name`.
+
+    ``state_directory`` is what :meth:`InstanceLock.acquire` came to; without it that capability is left out (a command
+    that only looks takes no lock).
+    """
+    psi = PsiSupport(host, hierarchies, kubepods, KernelBuild.read(host))
+    found = [
+        _cgroup(hierarchies),
+        _kubepods(hierarchies, kubepods),
+        _capability(Name.PRESSURE_STAT, psi.pressure_stat(), "Pods' pressure is split by cause."),
+        *(
+            _capability(Name(f"psi-{cause}"), psi.resource(cause), f"Pods' {cause} pressure is measured.")
+            for cause in PSI_CAUSES
+        ),
+        _capability(Name.PSI_NODE, psi.node(), "The node's pressure is measured."),
+        _controller(Name.MEMORY_CONTROLLER, hierarchies, "memory"),
+        _controller(Name.CPU_CONTROLLER, hierarchies, "cpu"),
+        _native_reader(),
+    ]
+    if state_directory is not None:
+        found.append(_capability(Name.STATE_DIRECTORY, _state(state_directory), "The state directory can be written."))
+    return tuple(found)
+
+
+def _capability(name: Name, absence: Absence | None, good: str) -> Capability:
+    if absence is None:
+        return Capability(name.value, available=True, detail=good)
+    return Capability(
+        name.value, available=False, reason=absence.reason.value, detail=absence.detail, cure=absence.cure
+    )
+
+
+def _cgroup(hierarchies: Hierarchies) -> Capability:
+    absence = None
+    if hierarchies.mode is Mode.NONE:
+        if hierarchies.outcome is Outcome.DENIED:
+            absence = Absence(
+                Reason.DENIED,
+                f"/{CGROUP_ROOT} may not be read.",
+                "Run as root, and look for a security module (SELinux, AppArmor) that forbids it.",
+            )
+        else:
+            absence = Absence(
+                Reason.NO_CGROUP,
+                f"No cgroup hierarchy was found in /{CGROUP_ROOT} below the root directory.",
+                "Mount the host's /sys/fs/cgroup there.",
+            )
+    controllers = ", ".join(hierarchies.controllers) or "none"
+    return _capability(Name.CGROUP, absence, f"cgroup {hierarchies.mode.value}; controllers: {controllers}.")
+
+
+def _kubepods(hierarchies: Hierarchies, kubepods: Kubepods) -> Capability:
+    absence = None
+    if not kubepods.roots:
+        if hierarchies.mode is Mode.NONE:
+            absence = Absence(
+                Reason.NO_CGROUP, "There is no cgroup hierarchy to look in.", "See the capability `cgroup`."
+            )
+        elif kubepods.truncated:
+            absence = Absence(
+                Reason.SEARCH_CAPPED,
+                "The kubelet's root cgroup was not found before the search stopped at its cap.",
+                "Find out why this node has so many cgroups outside the kubelet's.",
+            )
+        elif kubepods.denied:
+            absence = Absence(
+                Reason.DENIED,
+                f"The kubelet's root cgroup was not found; {kubepods.denied} directories may not be listed.",
+                "Run as root, and look for a security module (SELinux, AppArmor) that forbids it.",
+            )
+        else:
+            absence = Absence(
+                Reason.NO_KUBELET_ROOT,
+                f"No kubepods cgroup yet, {MAX_DEPTH} levels deep: normal before the kubelet's first start.",
+                "If pods do run here, check that the host's own /sys/fs/cgroup is mounted, not the container's.",
+            )
+    places = "; ".join(f"{root.driver.value} driver at /{root.path}" for root in kubepods.roots)
+    return _capability(Name.KUBEPODS, absence, f"{places}.")
+
+
+def _controller(name: Name, hierarchies: Hierarchies, controller: str) -> Capability:
+    absence = None
+    if hierarchies.mode is Mode.NONE:
+        absence = Absence(Reason.NO_CGROUP, "There is no cgroup hierarchy to look in.", "See the capability `cgroup`.")
+    elif controller not in hierarchies.controllers:
+        absence = Absence(
+            Reason.NO_CONTROLLER,
+            f"No mounted hierarchy has the {controller} controller.",
+            f"Remove cgroup_disable={controller} from the boot arguments; on some ARM boards add "
+            f"cgroup_enable={controller}. Then reboot the node.",
+        )
+    return _capability(name, absence, f"The {controller} controller is there.")
+
+
+def _native_reader() -> Capability:
+    available, reason = native_available()
+    absence = None
+    if not available:
+        absence = Absence(
+            Reason.NOT_BUILT,
+            f"The C reader is not in use ({reason}); the slower one in Python is.",
+            "Install the wheel built for this platform and Python.",
+        )
+    return _capability(Name.NATIVE_READER, absence, "Files are read in batches by the C reader.")
+
+
+def _state(state: Held | Taken | Unusable) -> Absence | None:
+    if isinstance(state, Taken):
+        holder = "another process" if state.holder_pid is None else f"process {state.holder_pid}"
+        return Absence(
+            Reason.LOCKED,
+            f"The state directory is in use by {holder}, counted in its own PID namespace.",
+            "Stop the other agent; a node takes only one.",
+        )
+    outcome = state.outcome if isinstance(state, Unusable) else state.recorded
+    if outcome is Outcome.OK:
+        return None
+    where = state.path if isinstance(state, Unusable) else "the lock file"
+    return Absence(
+        reason_of(outcome),
+        f"The state directory cannot be written: {where}: {outcome.value}.",
+        "Mount a writable directory of the host there, with free space and owned by root.",
+    )

@@ -1,0 +1,43 @@
+"""Why a capability is absent: the closed set of short identifiers, which are label values. Keep them stable."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from plimsoll.model.outcome import Outcome
+
+
+class Reason(StrEnum):
+    """Each is one cause a person can act on; ``Capability.detail`` and ``cure`` say it in sentences."""
+
+    CGROUP_PRESSURE_OFF = "cgroup-pressure-off"  # 0 was written to cgroup.pressure
+    CGROUP_V1 = "cgroup-v1"  # the kernel offers this on cgroup v2 only
+    CGROUP_V2 = "cgroup-v2"  # the kernel offers this on cgroup v1 only
+    DENIED = "denied"
+    FAILED = "failed"
+    KERNEL_TOO_OLD = "kernel-too-old"
+    LOCKED = "locked"  # another instance holds the state directory
+    MALFORMED = "malformed"
+    NO_CGROUP = "no-cgroup"
+    NO_CONTROLLER = "no-controller"
+    NO_FILE = "no-file"
+    NO_KUBELET_ROOT = "no-kubelet-root"
+    NO_SPACE = "no-space"
+    NOT_BUILT = "not-built"  # the kernel, or this program, was built without it
+    PSI_DISABLED = "psi-disabled"
+    SEARCH_CAPPED = "search-capped"
+
+
+_BY_OUTCOME = {
+    Outcome.DENIED: Reason.DENIED,
+    Outcome.ESCAPED: Reason.DENIED,
+    Outcome.GONE: Reason.NO_FILE,
+    Outcome.MALFORMED: Reason.MALFORMED,
+    Outcome.MISSING: Reason.NO_FILE,
+    Outcome.NOSPACE: Reason.NO_SPACE,
+}
+
+
+def reason_of(outcome: Outcome) -> Reason:
+    """The reason an outcome gives where nothing more is known."""
+    return _BY_OUTCOME.get(outcome, Reason.FAILED)

@@ -1,0 +1,131 @@
+"""
+The command line: a contract scripts rely on.
+
+Exit codes: 0 done; 1 failed at run time; 2 wrong usage; 69 what was asked does not answer; 75 another agent holds this
+node; 78 the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from plimsoll import __version__
+from plimsoll.config.loader import ConfigFile, load_config
+from plimsoll.config.problem import ConfigError
+from plimsoll.config.schema import Config
+from plimsoll.daemon import Agent, AlreadyRunning, Options, capabilities, node_name_default, one_page
+from plimsoll.log import configure
+from plimsoll.model.snapshot import Capability
+
+EX_OK, EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 0, 1, 2, 69, 75, 78
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    options = _parser().parse_args(arguments)
+    configure(level="warning", style="console")
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EX_CONFIG
+    except AlreadyRunning as error:
+        print(f"plimsoll: {error}", file=sys.stderr)
+        return EX_TEMPFAIL
+    except (OSError, ValueError) as error:
+        print(f"plimsoll: {error}", file=sys.stderr)
+        return EX_FAILED
+    except KeyboardInterrupt:
+        return EX_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plimsoll",
+        description="Kubernetes node agent for co-locating pods.",
+        epilog=(__doc__ or "").strip().rpartition("\n\n")[2],
+    )
+    parser.add_argument("--version", action="version", version=f"plimsoll {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the agent")
+    _host(run)
+    run.add_argument("--node-name", default=node_name_default(), help="this node (default: $NODE_NAME, the host name)")
+    run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
+    run.add_argument("--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock")
+    run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
+    run.set_defaults(run=_run)
+
+    metrics = commands.add_parser("metrics", help="observe once and print the metrics")
+    _host(metrics)
+    metrics.set_defaults(run=_metrics)
+
+    doctor = commands.add_parser("doctor", help="what this node can do and, where it cannot, why and the cure")
+    doctor.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
+    doctor.add_argument("--format", choices=("table", "json"), default="table")
+    doctor.set_defaults(run=_doctor)
+
+    check = commands.add_parser("check-config", help="check a configuration file")
+    check.add_argument("file")
+    check.set_defaults(run=_check_config)
+    return parser
+
+
+def _host(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the configuration (default: built-in)")
+    parser.add_argument("--root", default="/", metavar="DIR", help="the host's root directory, or a recorded tree")
+    parser.add_argument("--pods", metavar="DIR", required=True, help="a folder of pod YAML files")
+
+
+def _run(options: argparse.Namespace) -> int:
+    file = ConfigFile(options.config) if options.config else None
+    config = file.config if file is not None else Config()
+    configure(level=config.log.level, style=config.log.format)
+    chosen = Options(
+        root=options.root,
+        config=options.config,
+        pods=options.pods,
+        node_name=options.node_name,
+        listen=options.listen,
+        state_dir=options.state_dir,
+        duration=options.duration,
+    )
+    Agent(chosen, config, file).run()
+    return EX_OK
+
+
+def _metrics(options: argparse.Namespace) -> int:
+    config = load_config(options.config) if options.config else Config()
+    chosen = Options(root=options.root, pods=options.pods, node_name=node_name_default())
+    sys.stdout.write(one_page(chosen, config).decode())
+    return EX_OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    found = capabilities(options.root)
+    if options.format == "json":
+        print(json.dumps([each._asdict() for each in found], indent=2))
+        return EX_OK
+    width = max(len(each.name) for each in found)
+    for each in found:
+        print(_line(each, width))
+    return EX_OK
+
+
+def _line(each: Capability, width: int) -> str:
+    text = f"{each.name:<{width}}  {'yes' if each.available else 'no '}  {each.detail}"
+    return text if each.available or not each.cure else f"{text}\n{'':<{width}}       cure: {each.cure}"
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    load_config(options.file)
+    print(f"{options.file}: good")
+    return EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,347 @@
+"""
+The composition root: wires sources, exporter and configuration together and runs the tick.
+
+Only this module knows all the layers. It must not know file formats or metric names.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from plimsoll import __version__
+from plimsoll.config.loader import ConfigFile, Loaded
+from plimsoll.config.schema import Config, PrioritySection
+from plimsoll.exporter.http import HttpServer
+from plimsoll.exporter.metrics import AgentFacts, Exporter
+from plimsoll.kernel.batch import BatchReader, native_available
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubepods import Kubepods
+from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.probe import probe
+from plimsoll.log import Event, Log, configure
+from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
+from plimsoll.sources.cgroups import PodCgroups
+from plimsoll.sources.manifests import ManifestPods
+from plimsoll.sources.node import NodeFiles
+from plimsoll.sources.worker import Stuck, Worker
+
+# The node's abilities change rarely (a boot, a mount, a module): look again now and then.
+PROBE_SECONDS = 60.0
+CONFIG_SECONDS = 5.0
+# A read of the whole node takes milliseconds; one that takes this long is hung.
+OBSERVE_DEADLINE = 10.0
+
+
+class PodSource(Protocol):
+    """Where this node's pods come from. ``observe`` never blocks on I/O."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def observe(self, priority: PrioritySection) -> PodSet: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. ``pods`` names a folder of manifests."""
+
+    pods: str
+    root: str = "/"
+    config: str | None = None
+    node_name: str = ""
+    listen: str | None = None
+    state_dir: str = "/run/plimsoll"
+    duration: float | None = None
+
+
+class AlreadyRunning(Exception):  # noqa: N818 - a state of the node, not a fault
+    """Another agent holds this node's lock."""
+
+    def __init__(self, holder: int | None) -> None:
+        self.holder = holder
+        super().__init__(f"another agent runs on this node (process {holder or 'unknown'})")
+
+
+def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) -> PodSource:
+    """The source the options name. Raises OSError for a folder that is not there."""
+    return ManifestPods(options.pods, clock=clock)
+
+
+class Observer:
+    """Turns the host and the pods into snapshots, one per call."""
+
+    def __init__(
+        self, options: Options, config: Config, source: PodSource, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._options = options
+        self._config = config
+        self._source = source
+        self._clock = clock
+        self._host = HostFs(options.root)
+        self._hierarchies = Hierarchies.detect(self._host)
+        self._cgroups = self._pod_cgroups()
+        self._node = NodeFiles(self._host)
+        self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
+        self._capabilities: tuple[Capability, ...] = ()
+        self._probed = float("-inf")
+        self._last: float | None = None
+        self._sequence = 0
+        self._seen: float | None = None
+        self._failures = 0
+
+    def _pod_cgroups(self) -> PodCgroups:
+        pressure = self._config.pressure
+        return PodCgroups(self._hierarchies, BatchReader(), containers=pressure.containers, derived=pressure.derived)
+
+    def reconfigure(self, config: Config) -> None:
+        """Follow a new configuration; the cgroups are opened afresh only when what is read changes."""
+        before, self._config = self._config.pressure, config
+        if (before.containers, before.derived) != (config.pressure.containers, config.pressure.derived):
+            self._cgroups.close()
+            self._cgroups = self._pod_cgroups()
+
+    def snapshot(self) -> Snapshot:
+        """Observe once. Raises nothing that the kernel or the API server may cause."""
+        now = self._clock()
+        pods = self._source.observe(self._config.priority)
+        cgroups = self._cgroups
+        result = self._worker.call(lambda: (cgroups.observe(pods.pods, now), self._node.sample()), OBSERVE_DEADLINE)
+        samples: tuple[PodSample, ...] = ()
+        node = NodeSample()
+        if isinstance(result, Stuck):
+            state = self._state(now, ok=False, detail="a read of the kernel does not come back", stuck=result.seconds)
+            _log.warning(Event.SOURCE_STUCK, source="kernel", seconds=round(result.seconds, 1), limit="kernel")
+        elif result.error is not None or result.value is None:
+            self._failures += 1
+            state = self._state(now, ok=False, detail=repr(result.error))
+            _log.error(Event.TICK_FAILED, source="kernel", error=repr(result.error), limit="kernel")
+        else:
+            samples, node = result.value
+            self._seen = now
+            state = self._state(now, ok=True)
+        if now - self._probed >= PROBE_SECONDS and not isinstance(result, Stuck):
+            self._probe(now)
+        interval = None if self._last is None else now - self._last
+        self._last = now
+        self._sequence += 1
+        return Snapshot(
+            sequence=self._sequence,
+            monotonic=now,
+            unix=time.time(),
+            interval=interval,
+            node_name=self._options.node_name,
+            pods=samples,
+            node=node,
+            capabilities=self._capabilities,
+            sources=(pods.state, state),
+        )
+
+    def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
+        age = None if self._seen is None else now - self._seen
+        errors = {"exception": self._failures} if self._failures else {}
+        return SourceState("kernel", ok, self._seen is not None, age, detail, stuck, errors)
+
+    def _probe(self, now: float) -> None:
+        self._probed = now
+        before = {each.name: each for each in self._capabilities}
+        self._capabilities = probe(self._host, self._hierarchies, self._cgroups.kubepods)
+        for each in self._capabilities:
+            if each.name in before and before[each.name].available != each.available:
+                _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)
+
+    def close(self) -> None:
+        """Let go of the host."""
+        self._worker.stop()
+        self._cgroups.close()
+        self._hierarchies.close()
+        self._host.close()
+
+
+_log = Log("daemon")
+
+
+class Agent:
+    """The running agent: one loop, one tick per interval, until a signal or the given duration ends it."""
+
+    def __init__(
+        self,
+        options: Options,
+        config: Config,
+        config_file: ConfigFile | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._config = config
+        self._config_file = config_file
+        self._clock = clock
+        self._source = pod_source(options, clock)
+        self._observer = Observer(options, config, self._source, clock)
+        self._exporter = Exporter(config.pressure)
+        self._server = HttpServer(self._exporter, options.listen or config.http.listen, config.http)
+        self._started = clock()
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._reload_ok = True
+        self._reload_unix = time.time()
+        self._problems: tuple[str, ...] = ()
+        self._tick_seconds = 0.0
+        self._tick_seconds_total = 0.0
+        self._heartbeat = clock()
+        self._config_read = clock()
+
+    @property
+    def address(self) -> str:
+        """Where /metrics is served, once running."""
+        return self._server.address
+
+    def stop(self) -> None:
+        """End the loop after the tick it is in. Safe from a signal handler and from another thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Run until stopped. Raises AlreadyRunning, and OSError when the listen address cannot be had."""
+        lock = InstanceLock(HostFs(self._options.root), self._options.state_dir)
+        taken = lock.acquire()
+        if isinstance(taken, Taken):
+            raise AlreadyRunning(taken.holder_pid)
+        if not isinstance(taken, Held):
+            # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
+            _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
+        previous = self._install_signals()
+        try:
+            self._server.start()
+            self._source.start()
+            _log.info(
+                Event.AGENT_STARTED,
+                version=__version__,
+                node=self._options.node_name,
+                root=self._options.root,
+                listen=self._server.address,
+                native=native_available()[0],
+            )
+            self._loop()
+        finally:
+            self._source.stop()
+            self._server.stop()
+            self._observer.close()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            _log.info(Event.AGENT_STOPPED, seconds=round(self._clock() - self._started, 1))
+
+    def _install_signals(self) -> dict[signal.Signals, signal._HANDLER]:
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: self._stop.set()),
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: self._stop.set()),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, lambda *_: self._reload.set()),
+        }
+
+    def _loop(self) -> None:
+        end = None if self._options.duration is None else self._started + self._options.duration
+        due = self._clock()
+        while not self._stop.is_set():
+            self._tick()
+            interval = self._config.pressure.interval
+            due += interval
+            now = self._clock()
+            if now > due:
+                # Do not run the missed ticks one after the other: the next one starts a fresh rhythm.
+                _log.warning(Event.TICK_LATE, seconds=round(now - due, 2), limit="tick")
+                due = now + interval
+            if end is not None:
+                if now >= end:
+                    return
+                due = min(due, end)
+            self._stop.wait(max(0.0, due - self._clock()))
+
+    def _tick(self) -> None:
+        begun = self._clock()
+        self._follow_config(begun)
+        snapshot = self._observer.snapshot()
+        self._heartbeat = self._clock()
+        self._exporter.observe(snapshot, self._facts())
+        self._tick_seconds = self._clock() - begun
+        self._tick_seconds_total += self._tick_seconds
+
+    def _facts(self) -> AgentFacts:
+        return AgentFacts(
+            version=__version__,
+            started=self._started,
+            heartbeat=self._heartbeat,
+            interval=self._config.pressure.interval,
+            tick_seconds=self._tick_seconds,
+            tick_seconds_total=self._tick_seconds_total,
+            config_reload_ok=self._reload_ok,
+            config_reload_unix=self._reload_unix,
+            config_problems=self._problems,
+            native=native_available()[0],
+        )
+
+    def _follow_config(self, now: float) -> None:
+        if self._config_file is None:
+            return
+        if not self._reload.is_set() and now - self._config_read < CONFIG_SECONDS:
+            return
+        self._reload.clear()
+        self._config_read = now
+        reload = self._config_file.poll()
+        if reload is None:
+            return
+        if isinstance(reload, Loaded):
+            self._config = reload.config
+            configure(level=reload.config.log.level, style=reload.config.log.format)
+            self._observer.reconfigure(reload.config)
+            self._exporter.reconfigure(reload.config.pressure)
+            self._reload_ok, self._reload_unix, self._problems = True, time.time(), ()
+            _log.info(Event.CONFIG_RELOADED, file=self._options.config)
+        else:
+            self._reload_ok = False
+            self._problems = tuple(str(problem) for problem in reload.problems)
+            _log.error(Event.CONFIG_REJECTED, file=self._options.config, problems=list(self._problems[:10]))
+
+
+def node_name_default() -> str:
+    """The name of this node: the downward API's variable, else the host name, as the kubelet does."""
+    return os.environ.get("NODE_NAME") or os.uname().nodename.lower()
+
+
+def one_page(options: Options, config: Config) -> bytes:
+    """Observe once and give the metrics as text."""
+    clock = time.monotonic
+    source = pod_source(options, clock)
+    observer = Observer(options, config, source, clock)
+    try:
+        exporter = Exporter(config.pressure)
+        begun = clock()
+        snapshot = observer.snapshot()
+        exporter.observe(
+            snapshot,
+            AgentFacts(
+                version=__version__,
+                started=begun,
+                heartbeat=begun,
+                interval=config.pressure.interval,
+                tick_seconds=clock() - begun,
+                tick_seconds_total=clock() - begun,
+                config_reload_unix=time.time(),
+                native=native_available()[0],
+            ),
+        )
+        return exporter.text()
+    finally:
+        observer.close()
+
+
+def capabilities(root: str) -> tuple[Capability, ...]:
+    """What this node can do. Raises OSError when ``root`` is not a directory."""
+    with HostFs(root) as host, Hierarchies.detect(host) as hierarchies:
+        return probe(host, hierarchies, Kubepods.find(hierarchies))

@@ -1,0 +1,1 @@
+"""Report: metrics, health and the status page, from the last snapshot only."""

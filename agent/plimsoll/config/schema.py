@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from plimsoll.model.pod import Priority, QosClass
@@ -61,7 +61,7 @@ class HttpSection(Section):
     """The endpoint for Prometheus, the probes and the status page."""
 
     listen: str = Field(":9470", description='Address and port: ":9470" is every address, IPv4 and IPv6.')
-    max_connections: int = Field(64, ge=4, le=4096, description="Connections held open at once.")
+    max_connections: StrictInt = Field(64, ge=4, le=4096, description="Connections held open at once.")
 
 
 class PrioritySection(Section):
@@ -86,9 +86,9 @@ class PressureSection(Section):
     windows: tuple[Literal["10s", "60s", "300s"], ...] = Field(
         ("10s",), description="Averaging windows of the ratio metric; the counters are always exported."
     )
-    containers: bool = Field(False, description="Export each container's pressure beside its pod's.")
-    max_series: int = Field(5000, ge=100, le=1_000_000, description="Hard cap on pod and container series.")
-    derived: bool = Field(True, description="Compute causes the kernel does not time from exact counters it has.")
+    containers: StrictBool = Field(False, description="Export each container's pressure beside its pod's.")
+    max_series: StrictInt = Field(5000, ge=100, le=1_000_000, description="Hard cap on pod and container series.")
+    derived: StrictBool = Field(True, description="Compute causes the kernel does not time from exact counters it has.")
 
 
 class Config(Section):

@@ -90,6 +90,8 @@ class Observer:
         self._cgroups = self._pod_cgroups()
         self._node = NodeFiles(self._host)
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
+        self._samples: tuple[PodSample, ...] = ()
+        self._node_sample = NodeSample()
         self._capabilities: tuple[Capability, ...] = ()
         self._probed = float("-inf")
         self._last: float | None = None
@@ -114,8 +116,11 @@ class Observer:
         pods = self._source.observe(self._config.priority)
         cgroups = self._cgroups
         result = self._worker.call(lambda: (cgroups.observe(pods.pods, now), self._node.sample()), OBSERVE_DEADLINE)
-        samples: tuple[PodSample, ...] = ()
-        node = NodeSample()
+        # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
+        # deleted meanwhile vanish all the same.
+        alive = {pod.uid for pod in pods.pods}
+        samples = tuple(sample for sample in self._samples if sample.pod.uid in alive)
+        node = self._node_sample
         if isinstance(result, Stuck):
             state = self._state(now, ok=False, detail="a read of the kernel does not come back", stuck=result.seconds)
             _log.warning(Event.SOURCE_STUCK, source="kernel", seconds=round(result.seconds, 1), limit="kernel")
@@ -124,7 +129,7 @@ class Observer:
             state = self._state(now, ok=False, detail=repr(result.error))
             _log.error(Event.TICK_FAILED, source="kernel", error=repr(result.error), limit="kernel")
         else:
-            samples, node = result.value
+            samples, node = self._samples, self._node_sample = result.value
             self._seen = now
             state = self._state(now, ok=True)
         if now - self._probed >= PROBE_SECONDS and not isinstance(result, Stuck):

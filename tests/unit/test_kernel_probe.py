@@ -110,6 +110,16 @@ def test_fresh_node(tmp_path: Path) -> None:
     assert "normal" in found["kubepods"].detail
 
 
+def test_a_root_that_vanished(tmp_path: Path) -> None:
+    """A kubelet's root that is gone by now is not asked; pressure is judged by the hierarchy's own files."""
+    trees.write(tmp_path, trees.v2_cgroupfs())
+    with HostFs(str(tmp_path)) as host, Hierarchies.detect(host) as hierarchies:
+        kubepods = Kubepods.find(hierarchies)
+        (tmp_path / trees.CGROUP / "kubepods").rename(tmp_path / "gone")
+        found = {each.name: each.reason for each in probe(host, hierarchies, kubepods)}
+    assert [found[name] for name in PSI_OF_PODS] == ["", "", ""]
+
+
 def test_root_cgroup_without_pressure_files(tmp_path: Path) -> None:
     """Kernels before 5.2 have no pressure files in the root cgroup: a child is looked at instead."""
     tree = trees.proc("4.20.17") | trees.v2_root(pressure=False)
@@ -260,7 +270,8 @@ def test_kernel_build(tmp_path: Path) -> None:
     assert [known.lacks(f"CONFIG_{each}") for each in "ABCD"] == [False, False, True, True]
     assert known.missing_arguments("psi=1", "psi_v1=1") == ("psi_v1=1",)
     for name, release, data in (("gz", "6.1.0", b"not gzip"), ("path", "../../6.1.0", b"")):
-        trees.write(tmp_path / name, trees.proc(release))
+        # Where the second release would lead if it were taken for a path.
+        trees.write(tmp_path / name, trees.proc(release) | {"lib/modules/": "", "6.1.0/config": "CONFIG_PSI=y\n"})
         if data:
             (tmp_path / name / "proc/config.gz").write_bytes(data)
         with HostFs(str(tmp_path / name)) as host:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plimsoll.kernel import hostfs
 from plimsoll.kernel.hostfs import Directory, HostFs
+from plimsoll.kernel.resolve import has_openat2
 from plimsoll.model.outcome import Outcome
 from tests.fixtures.hosts.faults import Faults
 
@@ -29,7 +29,7 @@ RESOLVERS = pytest.mark.parametrize(
         pytest.param(
             True,
             id="openat2",
-            marks=pytest.mark.skipif(not hostfs._has_openat2(), reason="this kernel has no openat2"),
+            marks=pytest.mark.skipif(not has_openat2(), reason="this kernel has no openat2"),
         ),
         pytest.param(False, id="walk"),
     ],
@@ -315,7 +315,7 @@ def test_non_ascii_content(tree: Path, openat2: bool) -> None:
 
 def test_links_are_followed_inside_the_root(tree: Path) -> None:
     """With openat2, a path the program knows follows links as if the root were ``/``: they cannot lead outside."""
-    if not hostfs._has_openat2():
+    if not has_openat2():
         pytest.skip("this kernel has no openat2")
     with HostFs(str(tree)) as host:
         assert host.read("dir/link-absolute").data == b"top\n"
@@ -409,7 +409,7 @@ def test_no_descriptor_is_left_open(tree: Path, openat2: bool) -> None:
 
 def test_descriptors_are_not_inherited(tree: Path) -> None:
     """No descriptor reaches a child program."""
-    for openat2 in {hostfs._has_openat2(), False}:
+    for openat2 in {has_openat2(), False}:
         with opened(tree, openat2=openat2) as directory:
             for flags in (os.O_RDONLY, os.O_PATH, os.O_PATH | os.O_DIRECTORY):
                 descriptor = directory.open("sub" if flags & os.O_DIRECTORY else "file", flags)

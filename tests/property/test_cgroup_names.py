@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plimsoll.kernel import hostfs
 from plimsoll.kernel.cgroup import limit_bytes
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.kubepods import Driver, Kubepods, KubepodsRoot, PodCgroup, legal_uid
 from plimsoll.kernel.proc import parse_cpu_count, parse_meminfo, parse_swaps
+from plimsoll.kernel.resolve import has_openat2
 from plimsoll.model.pod import QosClass
 from plimsoll.model.snapshot import CgroupState
 
@@ -132,7 +132,7 @@ def test_path_text_is_an_answer(text: str) -> None:
         Path(folder, "inside").mkdir()
         Path(folder, "outside").write_text("outside")
         answers = []
-        for openat2 in (hostfs._has_openat2(), False):
+        for openat2 in (has_openat2(), False):
             with HostFs(folder, openat2=openat2) as host, host.directory("inside") as directory:
                 reading = directory.read(text)
                 assert reading.data is None

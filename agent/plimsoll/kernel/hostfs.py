@@ -10,42 +10,20 @@ This module must not know any file's meaning, and never creates anything.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import stat
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from plimsoll.kernel.resolve import IN_ROOT, STRICT, encoded_path, has_openat2, openat2, walk
 from plimsoll.model.outcome import Outcome, outcome_of
-
-# openat2(2), Linux 5.6; the number is the same on every architecture.
-_SYS_OPENAT2 = 437
-_RESOLVE_NO_XDEV = 0x01
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_NO_SYMLINKS = 0x04
-_RESOLVE_BENEATH = 0x08
-_RESOLVE_IN_ROOT = 0x10
-_STRICT = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV
-
-_AT_FDCWD = -100
-# openat2(2) asks callers to retry EAGAIN; it also stands for a leased file, where no number of retries helps.
-_AGAIN_LIMIT = 32
-_PATH_MAX = 4096
 
 # memory.stat of a current kernel is about 1.5 KiB, pressure.stat 1 KiB, /proc/stat of 1,024 CPUs about 100 KiB.
 READ_LIMIT = 1 << 20
 
 FaultHook = Callable[[str, str], int]
 """Scripted faults for tests: called as ``hook(operation, path)`` before each system call; a non-zero errno fails it."""
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Reading(NamedTuple):
@@ -66,91 +44,6 @@ class Listing(NamedTuple):
     names: tuple[str, ...]
     outcome: Outcome
     errno: int = 0
-
-
-def _encoded(path: str, flags: int) -> bytes:
-    """
-    The path's bytes. Raises OSError for what no file can be called, instead of the ValueError of the standard library.
-
-    A NUL would end the path early inside the kernel and name another file, so it must never reach a system call.
-    """
-    if flags & (os.O_CREAT | os.O_TRUNC):
-        raise ValueError("nothing is ever created or truncated here")
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError:
-        raise OSError(errno.EINVAL, "not a file name", path) from None
-    if b"\0" in encoded:
-        raise OSError(errno.EINVAL, "not a file name", path)
-    if not encoded:
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    if len(encoded) >= _PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
-    return encoded
-
-
-def _openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
-    again = 0
-    while True:
-        descriptor = _libc.syscall(_SYS_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how))
-        if descriptor >= 0:
-            return int(descriptor)
-        code = ctypes.get_errno()
-        # A rename elsewhere in the tree during the walk makes the kernel give up with EAGAIN (openat2(2)).
-        again += code == errno.EAGAIN
-        if code not in (errno.EINTR, errno.EAGAIN) or again > _AGAIN_LIMIT:
-            raise OSError(code, os.strerror(code), os.fsdecode(path))
-
-
-def _walk(directory: int, path: bytes, flags: int, *, cross_mounts: bool) -> int:
-    """
-    The same as a strict openat2 on a kernel or under a seccomp filter without it: one component at a time.
-
-    A mount is told by its device number: a bind mount of the same file system, which only root can make, passes.
-    """
-    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
-    if path.endswith(b"/"):
-        flags |= os.O_DIRECTORY
-    current = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        device = os.fstat(current).st_dev
-        for part in parts:
-            # O_PATH|O_NOFOLLOW opens a link itself instead of failing, so that it can be told from a missing file.
-            following = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
-            os.close(current)
-            current = following
-            found = os.fstat(current)
-            if stat.S_ISLNK(found.st_mode):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
-            if not cross_mounts and found.st_dev != device:
-                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), os.fsdecode(path))
-        return _reopen(current, flags)
-    finally:
-        os.close(current)
-
-
-def _reopen(descriptor: int, flags: int) -> int:
-    """Open what an O_PATH descriptor stands for: the very file that was checked, not its name once more."""
-    if flags & os.O_DIRECTORY or stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        return os.open(".", flags | os.O_CLOEXEC, dir_fd=descriptor)
-    if flags & os.O_PATH:
-        return os.dup(descriptor)
-    # The magic link stands for the file itself; O_NOFOLLOW would refuse it.
-    return os.open(f"/proc/self/fd/{descriptor}", (flags & ~os.O_NOFOLLOW) | os.O_CLOEXEC)
-
-
-def _has_openat2() -> bool:
-    """
-    Whether openat2 can be used. ENOSYS: before Linux 5.6. EPERM: seccomp filters that predate the call answer so.
-
-    Whatever else refuses it, the walk does the same work.
-    """
-    try:
-        os.close(_openat2(_AT_FDCWD, b"/", os.O_PATH, 0))
-    except OSError:
-        return False
-    return True
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:
@@ -212,13 +105,13 @@ class Directory:
         no file can be called; and whatever the kernel answers.
         """
         self._inject("open", path)
-        encoded = _encoded(path, flags)
+        encoded = encoded_path(path, flags)
         # openat2 takes `a/../b`, which a descriptor's holder never means.
         if encoded.startswith(b"/") or b".." in encoded.split(b"/"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
         if self._openat2:
-            return _openat2(self.descriptor, encoded, flags, _STRICT)
-        return _walk(self.descriptor, encoded, flags, cross_mounts=False)
+            return openat2(self.descriptor, encoded, flags, STRICT)
+        return walk(self.descriptor, encoded, flags, cross_mounts=False)
 
     def _inject(self, operation: str, path: str) -> None:
         if self._fault is not None:
@@ -297,7 +190,7 @@ class HostFs(Directory):
             os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC),
             "" if self.root == "/" else self.root,
             fault=fault,
-            openat2=_has_openat2() if openat2 is None else openat2,
+            openat2=has_openat2() if openat2 is None else openat2,
         )
 
     @property
@@ -309,13 +202,13 @@ class HostFs(Directory):
         """Open a path below the root and return a descriptor; mounts are crossed. Raises OSError."""
         relative = path.lstrip("/") or "."
         self._inject("open", relative)
-        encoded = _encoded(relative, flags)
+        encoded = encoded_path(relative, flags)
         if self._openat2:
-            return _openat2(self.descriptor, encoded, flags, _RESOLVE_IN_ROOT)
+            return openat2(self.descriptor, encoded, flags, IN_ROOT)
         if self.live:
             return os.open(b"/" + encoded, flags | os.O_CLOEXEC)
         if b".." in encoded.split(b"/"):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
         # Without openat2 a link inside a foreign root cannot be resolved safely: follow none. Mounts are crossed: the
         # host's /sys/fs/cgroup is one.
-        return _walk(self.descriptor, encoded, flags, cross_mounts=True)
+        return walk(self.descriptor, encoded, flags, cross_mounts=True)

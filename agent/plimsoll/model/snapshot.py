@@ -16,7 +16,7 @@ class Capability(NamedTuple):
     """
     A probed fact: this node can do ``name``, or cannot because ``reason``.
 
-    ``reason`` is a short identifier (a metric label, from a closed set in ``kernel/probe.py``; empty when available);
+    ``reason`` is a short identifier (a metric label, from a closed set in ``kernel/reason.py``; empty when available);
     ``detail`` and ``cure`` are sentences for a person.
     """
 

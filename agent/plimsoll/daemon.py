@@ -23,7 +23,7 @@ from plimsoll.kernel.batch import BatchReader, native_available
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.lock import Held, InstanceLock, Taken, Unusable
 from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log, configure
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
@@ -94,6 +94,8 @@ class Observer:
         self._node_sample = NodeSample()
         self._capabilities: tuple[Capability, ...] = ()
         self._probed = float("-inf")
+        # What taking the lock came to, once somebody tried: one of the things a node can or cannot do.
+        self.state_directory: Held | Taken | Unusable | None = None
         self._last: float | None = None
         self._sequence = 0
         self._seen: float | None = None
@@ -101,7 +103,13 @@ class Observer:
 
     def _pod_cgroups(self) -> PodCgroups:
         pressure = self._config.pressure
-        return PodCgroups(self._hierarchies, BatchReader(), containers=pressure.containers, derived=pressure.derived)
+        return PodCgroups(
+            self._hierarchies,
+            BatchReader(),
+            containers=pressure.containers,
+            derived=pressure.derived,
+            clock=self._clock,
+        )
 
     def reconfigure(self, config: Config) -> None:
         """Follow a new configuration; the cgroups are opened afresh only when what is read changes."""
@@ -157,7 +165,7 @@ class Observer:
     def _probe(self, now: float) -> None:
         self._probed = now
         before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(self._host, self._hierarchies, self._cgroups.kubepods)
+        self._capabilities = probe(self._host, self._hierarchies, self._cgroups.kubepods, self.state_directory)
         for each in self._capabilities:
             if each.name in before and before[each.name].available != each.available:
                 _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)
@@ -213,13 +221,14 @@ class Agent:
 
     def run(self) -> None:
         """Run until stopped. Raises AlreadyRunning, and OSError when the listen address cannot be had."""
-        lock = InstanceLock(HostFs(self._options.root), self._options.state_dir)
-        taken = lock.acquire()
+        with HostFs(self._options.root) as host:
+            taken = InstanceLock(host, self._options.state_dir).acquire()
         if isinstance(taken, Taken):
             raise AlreadyRunning(taken.holder_pid)
         if not isinstance(taken, Held):
             # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
             _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
+        self._observer.state_directory = taken
         previous = self._install_signals()
         try:
             self._server.start()
@@ -237,6 +246,8 @@ class Agent:
             self._source.stop()
             self._server.stop()
             self._observer.close()
+            if isinstance(taken, Held):
+                taken.release()
             for number, handler in previous.items():
                 signal.signal(number, handler)
             _log.info(Event.AGENT_STOPPED, seconds=round(self._clock() - self._started, 1))

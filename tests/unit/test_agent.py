@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.hosts import trees
 from tests.support import CONTAINER, UID, manifest, pressure_stat, v1_node, v1_pod, v2_node, v2_pod
 
 PROGRAM = [sys.executable, "-m", "plimsoll.cli"]
@@ -165,6 +166,7 @@ def test_a_running_agent_follows_its_node(start, stock, pods):
     pod = next(stock.glob("sys/fs/cgroup/kubepods.slice/*/*pod*"))
     (pod / "memory.pressure").write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\n")
     until(lambda: agent.metric(waiting) == "2.500000", "the new total")
+    assert agent.metric('plimsoll_capability{capability="state-directory",.*') == "1"
     view = json.loads(agent.get("/status.json")[1])
     assert view["pods"][0]["uid"] == UID.format(1)
     assert view["pods"][0]["origin"] == "plimsoll.io/qos-priority"
@@ -249,6 +251,21 @@ def test_the_doctor_says_why_and_what_to_do(tmp_path, stock):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "cure:" in command("doctor", "--root", empty).stdout
+
+
+@pytest.mark.parametrize("kind", ["no_psi", "no_memory_controller", "hybrid", "stock_v1", "bare"])
+def test_an_agent_on_any_node_is_ready(start, tmp_path, pods, kind):
+    """F29: what a node lacks is a capability with a reason; the agent serves, is ready, and makes nothing up."""
+    root = trees.write(tmp_path / "host", trees.ALL[kind]())
+    (root / "run").mkdir(exist_ok=True)
+    agent = start(root, pods)
+    until(lambda: agent.get("/readyz")[0] == 200, "ready")
+
+    page = agent.get("/metrics")[1].decode()
+    assert re.search(r'plimsoll_capability\{capability="[a-z-]+",reason="[a-z-]+"\} 0', page)
+    assert "plimsoll_pod_pressure" not in page
+    assert agent.metric('plimsoll_pod_info{.*pod="web".*state="pending"}') == "1"
+    assert agent.stop() == 0
 
 
 def test_container_level_is_a_choice(stock, pods, tmp_path):

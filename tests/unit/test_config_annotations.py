@@ -103,6 +103,16 @@ def test_raising_oneself_needs_trust_lowering_does_not():
     assert intent(pod({OWN_KEY: "high"}, namespace="prod-web"), strict).priority is Priority.HIGH
 
 
+def test_a_refused_claim_hides_no_humbler_statement():
+    """F04: what may not be followed does not count; the next statement of the same pod does."""
+    found = intent(
+        pod({OWN_KEY: "high", "volcano.sh/preemptable": "true"}, namespace="tenant"), section(trustedNamespaces=[])
+    )
+
+    assert (found.priority, found.origin) == (Priority.LOW, "volcano.sh/preemptable")
+    assert [each.reason for each in found.rejected] == ["untrusted-namespace"]
+
+
 @pytest.mark.parametrize("namespace", ["kube-system", "infra"])
 def test_unmanaged_namespaces_are_left_alone(namespace):
     """kube-system always, whatever the list says."""

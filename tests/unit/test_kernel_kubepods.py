@@ -210,13 +210,21 @@ def test_a_link_is_not_a_pod(tmp_path: Path) -> None:
         assert kubepods.find_pod(trees.BURSTABLE_POD, QosClass.BURSTABLE) is CgroupState.PENDING
 
 
-@pytest.mark.parametrize("code", [errno.ENOENT, errno.ENODEV, errno.EACCES])
-def test_a_pod_vanishes_while_looked_for(tmp_path: Path, code: int) -> None:
-    """F07: a pod's cgroup that goes between two system calls, or is refused, is pending and raises nothing."""
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (errno.ENOENT, CgroupState.PENDING),
+        (errno.ENODEV, CgroupState.PENDING),
+        (errno.EACCES, CgroupState.DENIED),
+        (errno.EPERM, CgroupState.DENIED),
+    ],
+)
+def test_a_pod_vanishes_while_looked_for(tmp_path: Path, code: int, state: CgroupState) -> None:
+    """F07: a pod's cgroup that goes between two system calls is pending, one that is refused says so; none raises."""
     path = trees.systemd_names()[trees.POD]
     faults = Faults({("open", path): code, ("list", path): code})
     with found(tmp_path, trees.v2_systemd(), faults) as kubepods:
-        assert kubepods.find_pod(trees.POD, QosClass.BEST_EFFORT) is CgroupState.PENDING
+        assert kubepods.find_pod(trees.POD, QosClass.BEST_EFFORT) is state
         assert isinstance(kubepods.find_pod(trees.BURSTABLE_POD, QosClass.BURSTABLE), PodCgroup)
         assert kubepods.containers(path) == ()
 

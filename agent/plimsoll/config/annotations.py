@@ -63,22 +63,21 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
         why = "it is a static pod" if pod.mirror else f"namespace {pod.namespace} is never managed"
         rejected.extend(Rejected(each.key, "unmanaged", f"not followed: {why}") for each in statements)
         return PodIntent(base, origin, managed=False, rejected=tuple(rejected))
-    if not statements:
-        return PodIntent(base, origin, rejected=tuple(rejected))
-    chosen, *others = statements
-    rejected.extend(
-        Rejected(
-            each.key, "conflict", f"says {each.priority}, but {chosen.key} says {chosen.priority} and counts first"
-        )
-        for each in others
-        if each.priority is not chosen.priority
-    )
-    if chosen.priority.rank > base.rank and not _matches(pod.namespace, section.trusted_namespaces):
-        message = (
-            f"{chosen.priority} is above {base}, which this namespace may not claim; "
-            "ask the administrator to add it to priority.trustedNamespaces"
-        )
-        rejected.append(Rejected(chosen.key, "untrusted-namespace", message))
+    trusted = _matches(pod.namespace, section.trusted_namespaces)
+    chosen: _Statement | None = None
+    for each in statements:
+        if each.priority.rank > base.rank and not trusted:
+            message = (
+                f"{each.priority} is above {base}, which this namespace may not claim; "
+                "ask the administrator to add it to priority.trustedNamespaces"
+            )
+            rejected.append(Rejected(each.key, "untrusted-namespace", message))
+        elif chosen is None:
+            chosen = each
+        elif each.priority is not chosen.priority:
+            message = f"says {each.priority}, but {chosen.key} says {chosen.priority} and counts first"
+            rejected.append(Rejected(each.key, "conflict", message))
+    if chosen is None:
         return PodIntent(base, origin, rejected=tuple(rejected))
     return PodIntent(chosen.priority, chosen.key, rejected=tuple(rejected))
 

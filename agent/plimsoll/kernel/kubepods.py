@@ -7,6 +7,7 @@ shape, and is looked up, never created. This module must not read values.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import deque
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import Directory
-from plimsoll.model.outcome import Outcome
+from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.pod import QosClass
 from plimsoll.model.snapshot import CgroupState
 
@@ -158,16 +159,23 @@ class Kubepods:
         return cls(directory, tuple(roots), denied=denied)
 
     def find_pod(self, uid: str, qos_class: QosClass) -> PodCgroup | CgroupState:
-        """``ILLEGAL`` for a UID no path may be built from, ``PENDING`` when no root has the pod (yet)."""
+        """
+        ``ILLEGAL`` for a UID no path may be built from, ``PENDING`` when no root has the pod (yet), ``DENIED`` when
+        that could not be seen.
+        """
         if not legal_uid(uid):
             return CgroupState.ILLEGAL
+        absent = CgroupState.PENDING
         if self.directory is not None:
             for root in self.roots:
                 for path in root.pod_path(uid, qos_class):
-                    inode = _inode(self.directory, path)
-                    if inode is not None:
-                        return PodCgroup(path, inode)
-        return CgroupState.PENDING
+                    try:
+                        return PodCgroup(path, _inode(self.directory, path))
+                    except OSError as error:
+                        # Not there, or vanished just now, is everyday; only a refusal is worth a word.
+                        if outcome_of(error.errno or errno.EIO) is Outcome.DENIED:
+                            absent = CgroupState.DENIED
+        return absent
 
     def containers(self, pod_path: str) -> tuple[ContainerCgroup, ...]:
         """
@@ -195,12 +203,8 @@ def _driver(parent: str, name: str) -> Driver | None:
     return None
 
 
-def _inode(directory: Directory, path: str) -> int | None:
-    try:
-        descriptor = directory.open(path, os.O_PATH | os.O_DIRECTORY)
-    except OSError:
-        # Not there, gone, or refused: the pod is unknown either way, and the probe reports a refusal once.
-        return None
+def _inode(directory: Directory, path: str) -> int:
+    descriptor = directory.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
         return os.fstat(descriptor).st_ino
     finally:

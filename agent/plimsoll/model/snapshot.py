@@ -33,6 +33,7 @@ class CgroupState(StrEnum):
     FOUND = "found"
     PENDING = "pending"  # not there (yet): a pod that is starting, or one whose node uses a layout we do not know
     GONE = "gone"  # was there, vanished
+    DENIED = "denied"  # may not be looked at: permissions or a security module
     ILLEGAL = "illegal"  # the UID is not one from which a path may be built
 
 

@@ -7,7 +7,8 @@ not know formats (``kernel/``) nor decide anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from plimsoll.kernel.batch import UNLIMITED, BatchReader, FileSpec, Format
@@ -81,15 +82,17 @@ class PodCgroups:
         *,
         containers: bool = False,
         derived: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hierarchies = hierarchies
         self._reader = reader
         self.with_containers = containers
         self.derived = derived
+        self._clock = clock
         self._kubepods = Kubepods.find(hierarchies)
         self._searched = float("-inf")
         self._tracked: dict[str, _Tracked] = {}
-        self._last: float | None = None
+        self._read_since: float | None = None
 
     @property
     def kubepods(self) -> Kubepods:
@@ -102,8 +105,6 @@ class PodCgroups:
 
         Never raises for what a cgroup may do meanwhile; a pod whose cgroup vanished is ``GONE`` in this tick.
         """
-        interval = None if self._last is None else now - self._last
-        self._last = now
         alive = [pod for pod in pods if not pod.object.finished]
         self._forget({pod.uid for pod in alive})
         if not self._kubepods.roots and now - self._searched >= PENDING_SECONDS:
@@ -111,7 +112,10 @@ class PodCgroups:
             self._searched = now
         for pod in alive:
             self._follow(pod, now)
+        # From before the last pass to after this one: however long a pass took, no share of time comes out above one.
+        since, self._read_since = self._read_since, self._clock()
         self._reader.read()
+        interval = None if since is None else self._clock() - since
         return tuple(self._sample(self._tracked[pod.uid], interval) for pod in alive)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help test e2e lint lock clean
+.PHONY: help test e2e fuzz lint lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ COVERAGE_FLOOR ?= 85
 e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
 	$(BIN)/python -m pytest -m "vm or cluster" --timeout=900 -p no:randomly tests
 
+FUZZ_SECONDS ?= 300
+
+fuzz: $(STAMPS)/dev ## Every fuzz target for FUZZ_SECONDS, keeping what it learns in .fuzz
+	@for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
+	  echo "== $$target"; $(BIN)/python -m tests.fuzz $$target .fuzz/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.fuzz/$$target- || exit 1; done
+
 lint: $(STAMPS)/dev ## Formatting, types, layers, C and shell
 	$(BIN)/ruff format --check agent tests
 	$(BIN)/ruff check agent tests
@@ -52,4 +58,4 @@ lock: $(STAMPS)/dev ## Resolve the dependencies again into the lock files
 	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove everything made here
-	rm -rf $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

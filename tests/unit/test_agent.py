@@ -9,80 +9,21 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.hosts import trees
+from tests.running import Running, command, until
 from tests.support import CONTAINER, UID, manifest, pressure_stat, v1_node, v1_pod, v2_node, v2_pod
-
-PROGRAM = [sys.executable, "-m", "plimsoll.cli"]
-
-
-def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def until(condition, what: str):
-    """Wait for a condition; the deadline only bounds a failure."""
-    deadline = time.monotonic() + 60
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.05)
-    return result
-
-
-class Running:
-    """An agent as a child process, with its log."""
-
-    def __init__(self, tmp_path: Path, root: Path, pods: Path, *more: object) -> None:
-        self.log = tmp_path / f"log-{time.monotonic_ns()}"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*PROGRAM, "run", "--root", str(root), "--pods", str(pods), "--listen", "127.0.0.1:0", *map(str, more)],
-                stderr=log,
-            )
-
-    def events(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def event(self, name: str) -> dict[str, object]:
-        def find():
-            assert self.process.poll() is None, self.log.read_text()
-            return next((each for each in self.events() if each["event"] == name), None)
-
-        return until(find, name)
-
-    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
-        address = self.event("http-listening")["address"]
-        request = urllib.request.Request(f"http://{address}{path}", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-
-    def metric(self, pattern: str) -> str | None:
-        match = re.search("^" + pattern + r" (\S+)$", self.get("/metrics")[1].decode(), re.MULTILINE)
-        return match[1] if match else None
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(60)
 
 
 @pytest.fixture
 def start(tmp_path):
     running: list[Running] = []
 
-    def start(*arguments: object) -> Running:
-        running.append(Running(tmp_path, *arguments))
+    def start(root: Path, pods: Path, *more: object) -> Running:
+        running.append(Running(tmp_path, "--root", root, "--pods", pods, *more))
         return running[-1]
 
     yield start

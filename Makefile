@@ -1,4 +1,4 @@
-# The targets do all their own set-up in .venv.
+# Two commands for a stranger: `make demo` and `make test`. Every target does all its own set-up in .venv.
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help test e2e fuzz lint lock clean
+.PHONY: help demo test e2e bench fuzz sanitize lint lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
+demo: $(STAMPS)/run ## A simulated node, an API server stub and the unmodified agent, live in the terminal
+	$(BIN)/plimsoll demo $(DEMO_ARGS)
+
 test: $(STAMPS)/dev ## Everything that needs no root, no Go and no guest
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not vm and not cluster and not bench" tests
@@ -37,6 +40,12 @@ COVERAGE_FLOOR ?= 85
 
 e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
 	$(BIN)/python -m pytest -m "vm or cluster" --timeout=900 -p no:randomly tests
+
+bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
+	@for bench in observation scrape agent_cost pod_churn; do echo "== $$bench"; $(BIN)/python tests/bench/$$bench.py || exit 1; done
+
+sanitize: $(STAMPS)/dev ## The C code under the address and undefined-behaviour sanitizers
+	PYTHON=$(BIN)/python tests/native/sanitize.sh
 
 FUZZ_SECONDS ?= 300
 
@@ -50,6 +59,7 @@ lint: $(STAMPS)/dev ## Formatting, types, layers, C and shell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' .ci/run | xargs -r shellcheck; else echo "shellcheck is not installed: shell scripts not checked"; fi
+	@if command -v cppcheck >/dev/null; then cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem cext; else echo "cppcheck is not installed: C not checked"; fi
 
 lock: $(STAMPS)/dev ## Resolve the dependencies again into the lock files
 	$(BIN)/python -m pip install --quiet uv
@@ -58,4 +68,4 @@ lock: $(STAMPS)/dev ## Resolve the dependencies again into the lock files
 	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove everything made here
-	rm -rf $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf agent/plimsoll/_native*.so $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

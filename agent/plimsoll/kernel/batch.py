@@ -1,84 +1,87 @@
 """
 The batch reader: every file of a tick in one pass over descriptors that are held open.
 
-Opening a cgroup file costs several times what reading it does, so descriptors are held, a bounded number, least
-recently used closed first. The native reader (``plimsoll._native``) does the same with the interpreter lock released;
-both follow one contract (tests/contract/test_batch.py). This module must not know pods.
+Opening a cgroup file costs several times what reading it does, so descriptors are held, a bounded number. Where the C
+reader can be used it reads and parses everything held in one call with the interpreter lock released. Files it could
+not finish, and every file where it cannot be used or faults are scripted, are read one by one in Python. Both follow
+one contract (tests/contract/test_batch.py). This module must not know pods.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import IntEnum
+import weakref
+from collections.abc import Callable, Iterable
 
-from plimsoll.kernel.hostfs import READ_LIMIT, Directory
-from plimsoll.kernel.pressure import Lines, parse_pressure_stat, parse_psi
+from plimsoll.kernel.batch_files import File, OpenFiles, descriptor_bound
+from plimsoll.kernel.batch_format import (
+    NOTHING,
+    UNLIMITED,
+    FileSpec,
+    Format,
+    Parsed,
+    parse,
+    parse_keyed,
+    parse_value,
+)
+from plimsoll.kernel.batch_native import Table, native_available
+from plimsoll.kernel.hostfs import Directory
+from plimsoll.kernel.pressure import Lines
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.pressure import Pressure
 
-UNLIMITED = (1 << 63) - 1
-"""What ``max`` in a single-value file reads as: known, and without a bound."""
+__all__ = ["UNLIMITED", "BatchReader", "FileSpec", "Format", "native_available", "parse_keyed", "parse_value"]
+
+_GOOD = 0
 
 
-class Format(IntEnum):
-    """How the text of a file is laid out."""
+def _holder(table: Table | None) -> Callable[[File, int], None]:
+    def hold(file: File, descriptor: int) -> None:
+        if table is not None and file.row is not None:
+            table.hold(file.row, descriptor)
 
-    VALUE = 0  # one integer, or `max`
-    KEYED = 1  # lines of `key integer`
-    PSI = 2
-    PRESSURE_STAT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FileSpec:
-    """What to read: ``keys`` are those wanted of a KEYED file, in the order the values are given back."""
-
-    name: str
-    format: Format
-    keys: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Slot:
-    directory: Directory
-    path: str
-    spec: FileSpec
-    wanted: dict[bytes, int] = field(default_factory=dict)
-    inode: int = 0
-    generation: int = 0
-    outcome: Outcome = Outcome.MISSING
-    value: int | None = None
-    keyed: tuple[int | None, ...] = ()
-    psi: Lines = (None, None)
-    stat: tuple[Pressure, ...] = ()
-
-
-def native_available() -> tuple[bool, str]:
-    """Whether the C extension can be used, and if not, why."""
-    return False, "not built into this version"
+    return hold
 
 
 class BatchReader:
     """
     Reads many cgroup files in one pass.
 
-    ``max_open`` bounds the descriptors held. One pass at a time; adding and removing from another thread waits for it.
+    ``max_open`` bounds the descriptors held; the process's own limit may lower it. ``native`` forces one of the two
+    readers; by default it is the C reader where that can be used. Raises ValueError for a reader that cannot.
+
+    One thread reads; a second pass at the same time is refused. :meth:`add`, :meth:`remove` and :meth:`close` may be
+    called by any thread at any time and never wait for a pass, which may hang in the kernel: what they ask for is then
+    done when that pass comes back. What was read may be asked for while no pass runs; during one, the figures are of
+    either pass.
     """
 
-    def __init__(self, max_open: int = 4096) -> None:
-        self._max_open = max_open
-        self._slots: dict[int, _Slot] = {}
+    def __init__(self, max_open: int = 4096, *, native: bool | None = None) -> None:
+        available, reason = native_available()
+        if native and not available:
+            raise ValueError(f"the C reader is not available: {reason}")
+        self._table = Table() if (available if native is None else native) else None
+        self._files: dict[int, File] = {}
         self._next = 0
-        self._open: OrderedDict[int, int] = OrderedDict()
+        # Guards what is in this block; held for moments only, never during a system call that may hang.
         self._lock = threading.Lock()
+        self._passing = False
+        self._joining: list[File] = []
+        self._leaving: list[File] = []
+        # Touched by the pass that is under way, or by whoever holds the lock while none is.
+        self._rows: dict[int, File] = {}
+        self._plain: dict[File, None] = {}
+        self._open = OpenFiles(descriptor_bound(max_open), _holder(self._table))
+        weakref.finalize(self, self._open.close).atexit = False
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._files)
+
+    @property
+    def native(self) -> bool:
+        """Whether the C reader is in use."""
+        return self._table is not None
 
     @property
     def held(self) -> int:
@@ -87,164 +90,147 @@ class BatchReader:
 
     def add(self, directory: Directory, path: str, spec: FileSpec) -> int:
         """Register the file ``path`` strictly beneath ``directory``; it is opened by the next pass."""
+        file = File(directory, path, spec, spec.wanted())
         with self._lock:
             slot = self._next
             self._next += 1
-            wanted = {key.encode("ascii"): index for index, key in enumerate(spec.keys)}
-            self._slots[slot] = _Slot(directory, path, spec, wanted)
+            self._files[slot] = file
+            self._joining.append(file)
             return slot
 
     def remove(self, slot: int) -> None:
-        """Forget a file and close it."""
+        """Forget a file and close it. Raises KeyError for one that is not known."""
         with self._lock:
-            del self._slots[slot]
-            self._shut(slot)
+            self._forget(self._files.pop(slot))
+            self._settle()
 
     def close(self) -> None:
-        """Forget every file."""
+        """Forget every file and close it."""
         with self._lock:
-            for slot in list(self._open):
-                self._shut(slot)
-            self._slots.clear()
+            for file in self._files.values():
+                self._forget(file)
+            self._files.clear()
+            self._settle()
 
     def read(self, slots: Iterable[int] | None = None) -> None:
-        """One pass over all files, or over some. Raises nothing that the kernel may cause: see :meth:`outcome`."""
+        """
+        One pass over all files, or over some. Raises nothing that the kernel may cause: see :meth:`outcome`.
+
+        Raises RuntimeError while another pass is under way, KeyError for a slot that is not known.
+        """
         with self._lock:
-            for number in list(self._slots if slots is None else slots):
-                self._read(number, self._slots[number])
+            if self._passing:
+                raise RuntimeError("a pass over these files is under way")
+            self._settle()
+            files = None if slots is None else [self._files[slot] for slot in slots]
+            self._passing = True
+        try:
+            self._pass(files)
+        finally:
+            with self._lock:
+                self._passing = False
+                self._settle()
 
     def outcome(self, slot: int) -> Outcome:
         """How the last pass went for this file; MISSING before the first."""
-        return self._slots[slot].outcome
+        file = self._files[slot]
+        if self._table is None or file.row is None:
+            return file.outcome
+        status = self._table.status[file.row]
+        if status == _GOOD:
+            return Outcome.OK
+        return Outcome.UNSUPPORTED if status == errno.EOPNOTSUPP else file.outcome
 
     def generation(self, slot: int) -> int:
         """Grows each time another file was found in its place: the cgroup was made again, counters start anew."""
-        return self._slots[slot].generation
+        return self._files[slot].generation
 
     def value(self, slot: int) -> int | None:
         """The integer of a VALUE file; :data:`UNLIMITED` for ``max``."""
-        return self._slots[slot].value
+        file = self._files[slot]
+        table, row = self._table, file.row
+        if table is not None and row is not None and table.status[row] == _GOOD:
+            return table.value(row) if file.spec.format is Format.VALUE else None
+        return self._parsed(file).value
 
     def keyed(self, slot: int) -> tuple[int | None, ...]:
         """The values of a KEYED file in the order of its spec's keys; ``None`` for a key the kernel does not print."""
-        return self._slots[slot].keyed
+        file = self._files[slot]
+        table, row = self._table, file.row
+        if table is not None and row is not None and table.status[row] == _GOOD:
+            return table.keyed(row, len(file.wanted)) if file.spec.format is Format.KEYED else ()
+        return self._parsed(file).keyed
 
     def psi(self, slot: int) -> Lines:
         """(some, full) of a PSI file."""
-        return self._slots[slot].psi
+        file = self._files[slot]
+        table, row = self._table, file.row
+        if table is not None and row is not None and table.status[row] == _GOOD:
+            return table.psi(row) if file.spec.format is Format.PSI else (None, None)
+        return self._parsed(file).psi
 
     def pressure_stat(self, slot: int) -> tuple[Pressure, ...]:
         """The sections of a PRESSURE_STAT file."""
-        return self._slots[slot].stat
+        file = self._files[slot]
+        table, row = self._table, file.row
+        if table is not None and row is not None and table.status[row] == _GOOD:
+            return table.pressure_stat(row) if file.spec.format is Format.PRESSURE_STAT else ()
+        return self._parsed(file).stat
 
-    def _shut(self, slot: int) -> None:
-        descriptor = self._open.pop(slot, None)
-        if descriptor is not None:
-            os.close(descriptor)
+    def _parsed(self, file: File) -> Parsed:
+        """What Python read; the C reader leaves it alone when it finds a feature turned off."""
+        if self._table is not None and file.row is not None and self._table.status[file.row] == errno.EOPNOTSUPP:
+            return NOTHING
+        return file.parsed
 
-    def _descriptor(self, number: int, slot: _Slot) -> int:
-        descriptor = self._open.get(number)
-        if descriptor is not None:
-            self._open.move_to_end(number)
-            return descriptor
-        # Kernel files never block on open; a FIFO in a recorded tree would.
-        descriptor = slot.directory.open(slot.path, os.O_RDONLY | os.O_NONBLOCK)
-        inode = os.fstat(descriptor).st_ino
-        if inode != slot.inode:
-            slot.inode = inode
-            slot.generation += 1
-        if len(self._open) >= self._max_open:
-            _, oldest = self._open.popitem(last=False)
-            os.close(oldest)
-        self._open[number] = descriptor
-        return descriptor
+    def _forget(self, file: File) -> None:
+        file.forgotten = True
+        self._leaving.append(file)
 
-    def _bytes(self, number: int, slot: _Slot) -> bytes:
+    def _settle(self) -> None:
+        """Let files in and out; while a pass is under way its files and arrays must stay as they are."""
+        if self._passing:
+            return
+        for file in self._joining:
+            if file.forgotten:
+                continue
+            if self._table is not None and file.directory.fault is None:
+                file.row = self._table.join(file.spec)
+            if file.row is None:
+                self._plain[file] = None
+            else:
+                self._rows[file.row] = file
+        self._joining.clear()
+        for file in self._leaving:
+            self._open.shut(file)
+            self._plain.pop(file, None)
+            if self._table is not None and file.row is not None:
+                self._table.leave(file.row, file.spec)
+                del self._rows[file.row]
+        self._leaving.clear()
+
+    def _pass(self, files: list[File] | None) -> None:
+        self._open.begin(files)
+        if self._table is not None:
+            rows = None if files is None else [file.row for file in files if file.row is not None]
+            for row in self._table.read(rows):
+                self._read(self._rows[row])
+        for file in self._plain if files is None else files:
+            if file.row is None:
+                self._read(file)
+
+    def _read(self, file: File) -> None:
+        if file.forgotten:
+            return
+        file.parsed = NOTHING
         try:
-            return self._pread(number, slot)
+            data = self._open.read(file)
         except OSError as error:
-            # The cgroup behind the descriptor is gone; another may stand under its name by now.
-            self._shut(number)
-            if error.errno != errno.ENODEV:
-                raise
-        try:
-            return self._pread(number, slot)
-        except OSError as error:
-            self._shut(number)
-            if error.errno == errno.ENOENT:
-                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), slot.path) from error
-            raise
-
-    def _pread(self, number: int, slot: _Slot) -> bytes:
-        descriptor = self._descriptor(number, slot)
-        if slot.directory.fault is not None:
-            code = slot.directory.fault("read", f"{slot.directory.path}/{slot.path}")
-            if code:
-                raise OSError(code, os.strerror(code), slot.path)
-        data = os.pread(descriptor, 65536, 0)
-        size = len(data)
-        while size and size % 4096 == 0:
-            # kernfs gives at most a page or a buffer at a time; only an empty read is the end.
-            more = os.pread(descriptor, 65536, size)
-            if not more:
-                break
-            data += more
-            size = len(data)
-            if size > READ_LIMIT:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), slot.path)
-        return data
-
-    def _read(self, number: int, slot: _Slot) -> None:
-        slot.value, slot.keyed, slot.psi, slot.stat = None, (), (None, None), ()
-        try:
-            data = self._bytes(number, slot)
-        except OSError as error:
-            slot.outcome = outcome_of(error.errno or errno.EIO)
+            file.outcome = outcome_of(error.errno or errno.EIO)
             return
         try:
-            self._parse(slot, data)
+            file.parsed = parse(file.spec.format, file.wanted, data)
         except ValueError:
-            slot.outcome = Outcome.MALFORMED
+            file.outcome = Outcome.MALFORMED
         else:
-            slot.outcome = Outcome.OK
-
-    @staticmethod
-    def _parse(slot: _Slot, data: bytes) -> None:
-        layout = slot.spec.format
-        if layout is Format.PSI:
-            slot.psi = parse_psi(data.decode("ascii"))
-        elif layout is Format.PRESSURE_STAT:
-            slot.stat = parse_pressure_stat(data.decode("ascii"))
-        elif layout is Format.VALUE:
-            slot.value = parse_value(data)
-        else:
-            slot.keyed = parse_keyed(data, slot.wanted)
-
-
-def parse_value(data: bytes) -> int:
-    """One integer, or ``max`` as :data:`UNLIMITED`. Raises ValueError."""
-    text = data.strip()
-    if text == b"max":
-        return UNLIMITED
-    return _integer(text)
-
-
-def parse_keyed(data: bytes, wanted: dict[bytes, int]) -> tuple[int | None, ...]:
-    """The wanted values of ``key integer`` lines; a key that is not printed is ``None``. Raises ValueError."""
-    if not data.endswith(b"\n"):
-        raise ValueError("keyed file ends within a line")
-    found: list[int | None] = [None] * len(wanted)
-    for line in data.splitlines():
-        key, _, value = line.partition(b" ")
-        index = wanted.get(key)
-        if index is not None:
-            found[index] = _integer(value)
-    return tuple(found)
-
-
-def _integer(text: bytes) -> int:
-    # int() also takes signs, underscores and other scripts' digits; the kernel prints none of these.
-    digits = text.strip(b" ")
-    if not digits.isdigit() or len(digits) > 20:
-        raise ValueError(f"not an integer: {text[:40]!r}")
-    return min(int(digits), UNLIMITED)
+            file.outcome = Outcome.OK

@@ -25,6 +25,7 @@ RESCAN_SECONDS = 30.0
 PENDING_SECONDS = 5.0
 
 _PRESSURE_FILES = ("pressure.stat", "cpu.pressure", "memory.pressure", "io.pressure", "irq.pressure")
+_PSI_SUFFIX = ".pressure"
 # Time a group was kept off the CPU by its own quota: v2 in microseconds, v1 in nanoseconds.
 _THROTTLE_KEYS = ("nr_throttled", "throttled_usec", "throttled_time")
 _REFAULT_KEYS = ("workingset_refault_anon", "total_workingset_refault_anon", "pswpin")
@@ -48,10 +49,11 @@ class _Monotonic:
 
 @dataclass(slots=True)
 class _Group:
-    """The slots of one cgroup, by file name of the knob table."""
+    """The slots of one cgroup, by file name of the knob table; those with PSI in them also by cause."""
 
     path: str
     slots: dict[str, int] = field(default_factory=dict)
+    psi: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -194,6 +196,9 @@ class PodCgroups:
             self._add(group, "memory.limit")
             self._add(group, "memory.stat", _REFAULT_KEYS)
             self._add(group, "memory.events", _LIMIT_KEYS)
+        group.psi = tuple(
+            (name.removesuffix(_PSI_SUFFIX), slot) for name, slot in group.slots.items() if name.endswith(_PSI_SUFFIX)
+        )
         return group
 
     def _add(self, group: _Group, name: str, keys: tuple[str, ...] = ()) -> None:
@@ -209,8 +214,8 @@ class PodCgroups:
         group = tracked.group
         if group is None:
             return PodSample(tracked.pod, tracked.state)
-        pressures, errors = self._pressures(group)
-        if self._vanished(group):
+        pressures = self._pressures(group)
+        if not pressures and self._vanished(group):
             self._release(tracked)
             tracked.state = CgroupState.GONE
             tracked.scanned = float("-inf")
@@ -234,7 +239,7 @@ class PodCgroups:
             memory_bytes=usage,
             memory_limit_bytes=limit_bytes(self._value(group, "memory.limit")),
             containers=self._container_samples(tracked) if self.with_containers else (),
-            errors=errors,
+            errors=self._errors(group),
         )
 
     def _vanished(self, group: _Group) -> bool:
@@ -243,42 +248,38 @@ class PodCgroups:
             self._reader.outcome(slot) in (Outcome.GONE, Outcome.MISSING) for slot in group.slots.values()
         )
 
-    def _pressures(self, group: _Group) -> tuple[list[Pressure], dict[str, Outcome]]:
+    def _pressures(self, group: _Group) -> list[Pressure]:
+        reader = self._reader
         found: list[Pressure] = []
-        errors: dict[str, Outcome] = {}
-        for name, slot in group.slots.items():
-            outcome = self._reader.outcome(slot)
-            if outcome is not Outcome.OK:
-                if outcome not in _EXPLAINED:
-                    errors[name] = outcome
-                continue
-            if name == "pressure.stat":
-                found.extend(self._reader.pressure_stat(slot))
-            elif name.endswith(".pressure"):
-                some, full = self._reader.psi(slot)
-                found.append(Pressure(name.removesuffix(".pressure"), Source.PSI, some, full))
-        return found, errors
+        split = group.slots.get("pressure.stat")
+        if split is not None:
+            found.extend(reader.pressure_stat(split))
+        for cause, slot in group.psi:
+            some, full = reader.psi(slot)
+            if some is not None or full is not None:
+                found.append(Pressure(cause, Source.PSI, some, full))
+        return found
+
+    def _errors(self, group: _Group) -> dict[str, Outcome]:
+        outcome = self._reader.outcome
+        return {name: answer for name, slot in group.slots.items() if (answer := outcome(slot)) not in _EXPLAINED}
 
     def _container_samples(self, tracked: _Tracked) -> tuple[ContainerSample, ...]:
         known: Iterable[Container] = tracked.pod.object.containers
         return tuple(
-            ContainerSample(container, tuple(self._pressures(tracked.containers[container.id])[0]))
+            ContainerSample(container, tuple(self._pressures(tracked.containers[container.id])))
             for container in known
             if container.id in tracked.containers
         )
 
     def _value(self, group: _Group, name: str) -> int | None:
         slot = group.slots.get(name)
-        if slot is None or self._reader.outcome(slot) is not Outcome.OK:
-            return None
-        value = self._reader.value(slot)
-        return None if value is None or value == UNLIMITED else value
+        value = None if slot is None else self._reader.value(slot)
+        return None if value == UNLIMITED else value
 
     def _keyed(self, group: _Group, name: str) -> tuple[int | None, ...]:
         slot = group.slots.get(name)
-        if slot is None or self._reader.outcome(slot) is not Outcome.OK:
-            return ()
-        return self._reader.keyed(slot)
+        return () if slot is None else self._reader.keyed(slot)
 
     def _events(self, group: _Group) -> Iterable[EventCount]:
         refaults = self._keyed(group, "memory.stat")

@@ -57,11 +57,24 @@ class LogSection(Section):
     format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
 
 
+class TlsSection(Section):
+    """TLS for the endpoint. The files are read again when they change; a broken new set is not taken."""
+
+    cert_file: str = Field(description="PEM file with the serving certificate and its intermediates.")
+    key_file: str = Field(description="PEM file with its private key, not encrypted.")
+    client_ca_file: str | None = Field(
+        None,
+        alias="clientCAFile",
+        description="PEM file of CAs; then all but /healthz and /readyz needs a client certificate of theirs.",
+    )
+
+
 class HttpSection(Section):
-    """The endpoint for Prometheus, the probes and the status page."""
+    """The endpoint for Prometheus, the probes and the status page. A change needs a restart."""
 
     listen: str = Field(":9470", description='Address and port: ":9470" is every address, IPv4 and IPv6.')
     max_connections: StrictInt = Field(64, ge=4, le=4096, description="Connections held open at once.")
+    tls: TlsSection | None = Field(None, description="Serve HTTPS; without it, plain HTTP.")
 
 
 class PrioritySection(Section):

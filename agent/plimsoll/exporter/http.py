@@ -1,36 +1,42 @@
 """
-The endpoint: /metrics, /healthz, /readyz, /status.json. One thread, no thread per client.
+The endpoint: /, /metrics, /status.json, /healthz, /readyz, on one thread.
 
-A client that is silent, slow or one of five hundred costs a descriptor until its deadline; with all places taken,
-the connection idle longest gives way. It must not wait for the tick: everything served is already made.
+It must not wait for the tick: everything served is made from the last page.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from plimsoll.config.schema import HttpSection
-from plimsoll.exporter.metrics import Exporter
+from plimsoll.exporter.connections import Connections
+from plimsoll.exporter.metrics import Exporter, Page
+from plimsoll.exporter.page import fragments
+from plimsoll.exporter.page_assets import CONTENT_SECURITY_POLICY
+from plimsoll.exporter.rendition import Rendition
+from plimsoll.exporter.reply import Reply, plain
+from plimsoll.exporter.request import Request
 from plimsoll.exporter.status import status
+from plimsoll.exporter.tls import ServerTls
 from plimsoll.log import Event, Log
 
-HEADER_LIMIT = 8192
-HEADER_SECONDS = 5.0
-IDLE_SECONDS = 75.0  # Prometheus keeps its connection between scrapes, most often 15 or 60 seconds apart
-WRITE_SECONDS = 10.0
+FOLLOW_SECONDS = 5.0  # between two looks at the certificate's files while nobody connects
 # A loop that missed this many ticks is hung; never less than the deadline of an observation.
 HEALTHY_INTERVALS = 3
 HEALTHY_SECONDS = 30.0
 
+# The kubelet's probes have no client certificate; what they get says nothing but a code.
+_PROBES = frozenset({"/healthz", "/readyz"})
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_Reply = tuple[HTTPStatus, str, bytes, bool]  # status, content type, body, compressed
+_POLICY = (f"Content-Security-Policy: {CONTENT_SECURITY_POLICY}", "Referrer-Policy: no-referrer")
 
 
 def split_address(listen: str) -> tuple[str | None, int]:
@@ -49,28 +55,40 @@ class HttpServer:
     ) -> None:
         self._exporter = exporter
         self._listen = listen
-        self._max = section.max_connections
+        self._section = section
         self._clock = clock
+        self._tls: ServerTls | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._stopping: asyncio.Event | None = None
-        self._sockets: list[socket.socket] = []
-        # In order of last use: the first is the one to give way.
-        self._connections: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
+        self._stopping = asyncio.Event()
+        self._connections = Connections(self.answer, section.max_connections, self._context)
+        self._metrics = Rendition(lambda page: [] if page is None else [page.text])
+        self._page = Rendition(fragments)
+        self._status = Rendition(_status)
         self.address = listen
 
     def start(self) -> None:
-        """Bind and serve. Raises OSError naming the address, ValueError for one that is none."""
+        """
+        Bind and serve.
+
+        Raises OSError naming the address, ValueError for one that is none, ConfigError for TLS files that cannot be
+        used.
+        """
+        if self._section.tls is not None:
+            self._tls = ServerTls(self._section.tls)
+            self._exporter.tls = self._tls.state
         host, port = split_address(self._listen)
-        self._sockets = [self._bind(host, port)]
-        bound = self._sockets[0].getsockname()
+        listening = self._bind(host, port)
+        bound = listening.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         self.address = f"{shown}:{bound[1]}"
         ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), name="http", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(listening, ready)), name="http", daemon=True
+        )
         self._thread.start()
         ready.wait()
-        _log.info(Event.HTTP_LISTENING, address=self.address)
+        _log.info(Event.HTTP_LISTENING, address=self.address, tls=self._tls is not None)
 
     @staticmethod
     def _bind(host: str | None, port: int) -> socket.socket:
@@ -81,110 +99,68 @@ class HttpServer:
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        if self._loop is not None and self._stopping is not None and self._thread is not None:
+        if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
             self._loop = None
 
-    async def _serve(self, ready: threading.Event) -> None:
+    async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stopping = asyncio.Event()
-        server = await asyncio.start_server(self._client, sock=self._sockets[0], limit=HEADER_LIMIT)
-        ready.set()
-        await self._stopping.wait()
-        server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(self._connections.serve(listening))
+            ready.set()
+            while not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FOLLOW_SECONDS):
+                        await self._stopping.wait()
+                self._context()
+            serving.cancel()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= self._max:
-            idle, _ = self._connections.popitem(last=False)
-            idle.transport.abort()
-        self._connections[writer] = None
-        try:
-            wait = HEADER_SECONDS
-            while await self._request(reader, writer, wait):
-                wait = IDLE_SECONDS
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-            # The client went away or never spoke: nothing to tell it.
-            pass
-        finally:
-            self._connections.pop(writer, None)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+    def _context(self) -> ssl.SSLContext | None:
+        """What the next handshake uses, looked at afresh."""
+        if self._tls is None:
+            return None
+        if self._tls.follow():
+            self._exporter.tls = self._tls.state
+        return self._tls.context
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float) -> bool:
-        """Answer one request; whether the connection stays open."""
-        try:
-            async with asyncio.timeout(wait):
-                head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            await self._reply(writer, _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE), head_only=False, close=True)
-            return False
-        if writer in self._connections:
-            self._connections.move_to_end(writer)
-        request, *lines = head.decode("latin-1").split("\r\n")
-        words = request.split(" ")
-        if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-            await self._reply(writer, _plain(HTTPStatus.BAD_REQUEST), head_only=False, close=True)
-            return False
-        method, target, version = words
-        headers = {
-            name.strip().lower(): value.strip()
-            for name, separator, value in (line.partition(":") for line in lines)
-            if separator
-        }
-        body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        close = version == "HTTP/1.0" or headers.get("connection", "").lower() == "close" or body
-        if method not in ("GET", "HEAD"):
-            reply, close = _plain(HTTPStatus.METHOD_NOT_ALLOWED), True
-        else:
-            reply = self._route(target.partition("?")[0], gzip="gzip" in headers.get("accept-encoding", ""))
-        await self._reply(writer, reply, head_only=method == "HEAD", close=close)
-        return not close
-
-    def _route(self, path: str, *, gzip: bool) -> _Reply:
+    async def answer(self, request: Request, verified: bool) -> Reply:
+        """The reply to a GET or HEAD. ``verified``: the client showed a certificate of a CA we ask for."""
         page = self._exporter.page
-        if path == "/metrics":
-            body = self._exporter.zipped() if gzip else self._exporter.text()
-            return HTTPStatus.OK, _METRICS_TYPE, body, gzip
-        if path == "/healthz":
-            deadline = HEALTHY_SECONDS
-            if page is not None:
-                deadline = max(deadline, HEALTHY_INTERVALS * page.agent.interval)
-                if self._clock() - page.agent.heartbeat > deadline:
-                    return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
-            return _plain(HTTPStatus.OK)
-        if path == "/readyz":
-            ready = page is not None and all(source.complete for source in page.snapshot.sources)
-            return _plain(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
-        if path == "/status.json":
+        if self._tls is not None and self._tls.asks_client and not verified and request.path not in _PROBES:
+            return plain(HTTPStatus.FORBIDDEN)
+        if request.path == "/metrics":
+            return await _rendered(self._metrics, page, request, _METRICS_TYPE)
+        if request.path == "/":
+            reply = await _rendered(self._page, page, request, "text/html; charset=utf-8", *_POLICY)
+            return reply if page is not None else reply._replace(code=HTTPStatus.SERVICE_UNAVAILABLE)
+        if request.path == "/status.json":
             if page is None:
-                return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
-            return HTTPStatus.OK, "application/json", json.dumps(status(page.snapshot, page.agent)).encode(), False
-        return _plain(HTTPStatus.NOT_FOUND)
+                return plain(HTTPStatus.SERVICE_UNAVAILABLE)
+            return await _rendered(self._status, page, request, "application/json")
+        if request.path == "/healthz":
+            return plain(HTTPStatus.OK if self._healthy(page) else HTTPStatus.SERVICE_UNAVAILABLE)
+        if request.path == "/readyz":
+            ready = page is not None and all(source.complete for source in page.snapshot.sources)
+            return plain(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        return plain(HTTPStatus.NOT_FOUND)
 
-    @staticmethod
-    async def _reply(writer: asyncio.StreamWriter, reply: _Reply, *, head_only: bool, close: bool) -> None:
-        code, kind, body, compressed = reply
-        lines = [
-            f"HTTP/1.1 {code.value} {code.phrase}",
-            f"Content-Type: {kind}",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-            f"Connection: {'close' if close else 'keep-alive'}",
-        ]
-        if compressed:
-            lines.append("Content-Encoding: gzip")
-        if code is HTTPStatus.METHOD_NOT_ALLOWED:
-            lines.append("Allow: GET, HEAD")
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head_only else body))
-        async with asyncio.timeout(WRITE_SECONDS):
-            await writer.drain()
+    def _healthy(self, page: Page | None) -> bool:
+        if page is None:
+            return True
+        deadline = max(HEALTHY_SECONDS, HEALTHY_INTERVALS * page.agent.interval)
+        return self._clock() - page.agent.heartbeat <= deadline
 
 
-def _plain(code: HTTPStatus) -> _Reply:
-    return code, "text/plain; charset=utf-8", f"{code.phrase}\n".encode(), False
+def _status(page: Page | None) -> Iterable[bytes]:
+    if page is not None:
+        yield json.dumps(status(page.snapshot, page.agent, page.tls)).encode()
+
+
+async def _rendered(rendition: Rendition, page: Page | None, request: Request, kind: str, *headers: str) -> Reply:
+    if request.gzip:
+        return Reply(HTTPStatus.OK, kind, await rendition.zipped(page), ("Content-Encoding: gzip", *headers))
+    return Reply(HTTPStatus.OK, kind, await rendition.plain(page), headers)
 
 
 _log = Log("http")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from plimsoll.exporter.metrics import AgentFacts
+from plimsoll.exporter.tls import TlsState
 from plimsoll.model.pressure import Pressure
 from plimsoll.model.snapshot import PodSample, Snapshot
 
 
-def status(snapshot: Snapshot, agent: AgentFacts) -> dict[str, object]:
+def status(snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None) -> dict[str, object]:
     """JSON-ready data. Times are seconds, memory bytes, shares 0 to 1; unknown is ``null`` or absent."""
     return {
         "version": agent.version,
@@ -16,6 +17,7 @@ def status(snapshot: Snapshot, agent: AgentFacts) -> dict[str, object]:
         "uptimeSeconds": round(snapshot.monotonic - agent.started, 3),
         "intervalSeconds": agent.interval,
         "config": {"reloadOk": agent.config_reload_ok, "problems": list(agent.config_problems)},
+        "tls": None if tls is None else {"reloadOk": tls.ok, "problems": list(tls.problems)},
         "sources": [
             {
                 "name": each.name,
@@ -38,8 +40,14 @@ def status(snapshot: Snapshot, agent: AgentFacts) -> dict[str, object]:
             }
             for each in snapshot.capabilities
         ],
+        "memoryTotalBytes": snapshot.node.memory_total_bytes,
+        "memoryAvailableBytes": snapshot.node.memory_available_bytes,
+        "cpus": snapshot.node.cpus,
         "nodePressure": {each.cause: _pressure(each) for each in snapshot.node.pressures},
         "pods": [_pod(each) for each in snapshot.pods],
+        "unreadable": [
+            {"pod": where, "reason": reason, "message": message} for where, reason, message in snapshot.poison
+        ],
     }
 
 

@@ -126,6 +126,7 @@ class Snapshot:
     node: NodeSample = NodeSample()
     capabilities: tuple[Capability, ...] = ()
     sources: tuple[SourceState, ...] = ()
+    poison: tuple[tuple[str, str, str], ...] = ()  # as in PodSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,122 @@
+"""
+Every metric family of this agent, but for prometheus-client's ``process_*``.
+
+Names follow ``container_pressure_*`` of the kubelet: *waiting* is PSI ``some``, *stalled* is PSI ``full``. Names and
+labels are an interface: dashboards and alerts stand on them. ``docs/metrics.md`` is made from here.
+"""
+
+from __future__ import annotations
+
+from plimsoll.exporter.exposition import Family
+
+_WAITING = "Time in which at least one task waited (PSI some), by cause."
+_STALLED = "Time in which no task could run for it (PSI full), by cause."
+_RATIO = "Share of the window lost to the cause, 0 to 1, averaged by the kernel."
+_CAUSE = ("cause", "source")
+_WINDOW = ("degree", "window")
+_POD = ("namespace", "pod", "priority")
+_CONTAINER = ("namespace", "pod", "container", "priority")
+
+
+def _waiting(level: str, owner: tuple[str, ...]) -> Family:
+    return Family(f"plimsoll_{level}_pressure_waiting_seconds_total", "counter", _WAITING, (*owner, *_CAUSE), 6)
+
+
+def _stalled(level: str, owner: tuple[str, ...]) -> Family:
+    return Family(f"plimsoll_{level}_pressure_stalled_seconds_total", "counter", _STALLED, (*owner, *_CAUSE), 6)
+
+
+def _ratio(level: str, owner: tuple[str, ...]) -> Family:
+    return Family(f"plimsoll_{level}_pressure_ratio", "gauge", _RATIO, (*owner, *_CAUSE, *_WINDOW), 4)
+
+
+POD_INFO = Family(
+    "plimsoll_pod_info",
+    "gauge",
+    "One per pod: who decided its priority, and whether its cgroup was found.",
+    ("namespace", "pod", "uid", "priority", "origin", "qos_class", "managed", "state"),
+)
+POD_WAITING = _waiting("pod", _POD)
+POD_STALLED = _stalled("pod", _POD)
+POD_EVENTS = Family(
+    "plimsoll_pod_pressure_events_total",
+    "counter",
+    "Kernel events that witness a cause without timing it.",
+    (*_POD, "cause", "event"),
+)
+POD_MEMORY = Family("plimsoll_pod_memory_bytes", "gauge", "Memory charged to the pod's cgroup.", _POD)
+POD_RATIO = _ratio("pod", _POD)
+CONTAINER_WAITING = _waiting("container", _CONTAINER)
+CONTAINER_STALLED = _stalled("container", _CONTAINER)
+CONTAINER_RATIO = _ratio("container", _CONTAINER)
+SERIES_DROPPED = Family("plimsoll_series_dropped", "gauge", "Series left out of this page by pressure.maxSeries.")
+NODE_WAITING = _waiting("node", ())
+NODE_STALLED = _stalled("node", ())
+NODE_RATIO = _ratio("node", ())
+CAPABILITY = Family(
+    "plimsoll_capability", "gauge", "1 where this node can do it; the reason where not.", ("capability", "reason")
+)
+INTENT_REJECTED = Family(
+    "plimsoll_intent_rejected", "gauge", "Statements of pod owners that are not followed, by reason.", ("reason",)
+)
+SOURCE_UP = Family("plimsoll_source_up", "gauge", "1 while the source of observations answers.", ("source",))
+SOURCE_AGE = Family(
+    "plimsoll_source_age_seconds", "gauge", "Time since the source was last known to be good.", ("source",)
+)
+SOURCE_STUCK = Family(
+    "plimsoll_source_stuck_seconds", "gauge", "How long a read has not come back; 0: none hangs.", ("source",)
+)
+SOURCE_ERRORS = Family(
+    "plimsoll_source_errors_total", "counter", "Failures of a source, by reason.", ("source", "reason")
+)
+READ_ERRORS = Family(
+    "plimsoll_read_errors_total", "counter", "Kernel files that could not be read, by outcome.", ("file", "outcome")
+)
+BUILD = Family("plimsoll_build_info", "gauge", "The running version.", ("version", "python", "native"))
+TICKS = Family("plimsoll_ticks_total", "counter", "Observations since start.")
+TICK_SECONDS = Family("plimsoll_tick_seconds_total", "counter", "Time spent observing.")
+TICK_LAST = Family("plimsoll_tick_last_seconds", "gauge", "Time the last observation took.")
+RELOAD_OK = Family("plimsoll_config_last_reload_successful", "gauge", "0 while the file on disk is refused.")
+RELOAD_TIME = Family(
+    "plimsoll_config_last_reload_success_timestamp_seconds", "gauge", "When the configuration in force was loaded."
+)
+TLS_OK = Family(
+    "plimsoll_tls_last_reload_successful", "gauge", "0 while the certificate files on disk are refused; only with TLS."
+)
+TLS_TIME = Family(
+    "plimsoll_tls_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the certificate in force was loaded; only with TLS.",
+)
+
+FAMILIES = (
+    POD_INFO,
+    POD_WAITING,
+    POD_STALLED,
+    POD_EVENTS,
+    POD_MEMORY,
+    POD_RATIO,
+    CONTAINER_WAITING,
+    CONTAINER_STALLED,
+    CONTAINER_RATIO,
+    SERIES_DROPPED,
+    NODE_WAITING,
+    NODE_STALLED,
+    NODE_RATIO,
+    CAPABILITY,
+    INTENT_REJECTED,
+    SOURCE_UP,
+    SOURCE_AGE,
+    SOURCE_STUCK,
+    SOURCE_ERRORS,
+    READ_ERRORS,
+    BUILD,
+    TICKS,
+    TICK_SECONDS,
+    TICK_LAST,
+    RELOAD_OK,
+    RELOAD_TIME,
+    TLS_OK,
+    TLS_TIME,
+)
+"""In the order of the page."""

@@ -1,0 +1,327 @@
+"""The status page: what it says, that no pod can make it say anything else, and that everybody can read it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from plimsoll.config.schema import PressureSection
+from plimsoll.exporter.markup import Html, markup, stranger
+from plimsoll.exporter.metrics import Exporter
+from plimsoll.exporter.page import duration, fragments
+from plimsoll.exporter.page_assets import CONTENT_SECURITY_POLICY, SCRIPT, STYLE
+from plimsoll.exporter.page_pods import size
+from plimsoll.exporter.tls import TlsState
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.pod import Priority, Rejected
+from plimsoll.model.pressure import Pressure, PressureLine, Source
+from plimsoll.model.snapshot import Capability, CgroupState, NodeSample, PodSample, Snapshot, SourceState
+from tests.fixtures.snapshots import BAD_SOURCES, FACTS, busy, odd_pods, pod, pod_sample, pressures, snapshot
+
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{}{0}\u202e\ud800"
+VOID = {"meta", "link", "rect", "circle", "path"}
+OPTIONAL_END = {"td", "th", "tr"}
+
+
+class Parsed(HTMLParser):
+    """A page taken apart: every element with its attributes, and the text a person sees."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID | OPTIONAL_END:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in OPTIONAL_END:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+def page(of: Snapshot | None, **facts: object) -> str:
+    exporter = Exporter(PressureSection())
+    exporter.tls = facts.pop("tls", None)
+    if of is not None:
+        exporter.observe(of, replace(FACTS, **facts))
+    return b"".join(fragments(exporter.page)).decode()
+
+
+def text(of: Snapshot | None, **facts: object) -> str:
+    return re.sub(r"\s+", " ", Parsed(page(of, **facts)).text)
+
+
+def hostile_snapshot() -> Snapshot:
+    """Every string that may come from outside is an attack."""
+    line = PressureLine(5_000, 1, 1, 1)
+    refused = Rejected(HOSTILE, HOSTILE, HOSTILE)
+    who = pod(1, namespace=HOSTILE, name=HOSTILE, origin=HOSTILE, rejected=(refused,))
+    sample = PodSample(
+        who,
+        CgroupState.FOUND,
+        HOSTILE,
+        (Pressure(HOSTILE, Source.DERIVED, line, line),),
+        errors={HOSTILE: Outcome.GONE},
+    )
+    calm = PodSample(pod(2, namespace=HOSTILE, name=HOSTILE, origin=HOSTILE), CgroupState.FOUND)
+    return replace(
+        snapshot((sample, calm)),
+        node_name=HOSTILE,
+        node=NodeSample((Pressure(HOSTILE, Source.PSI, line, None),), 1, 1, 1),
+        capabilities=tuple(Capability(HOSTILE, can, HOSTILE, HOSTILE, HOSTILE) for can in (False, True)),
+        sources=(SourceState(HOSTILE, False, False, None, HOSTILE, 1.0, {HOSTILE: 1}),),
+    )
+
+
+def test_no_text_from_outside_becomes_markup():
+    """Names, annotation values, errors, file names: all of them hostile, and the page has no element more."""
+    attacked = Parsed(
+        page(hostile_snapshot(), config_reload_ok=False, config_problems=(HOSTILE,), version=HOSTILE).replace(
+            "\u202e", "!"
+        )
+    )
+    calm = Parsed(page(busy(), config_reload_ok=False, config_problems=("x",)))
+
+    assert attacked.open == calm.open == []
+    assert {tag for tag, _ in attacked.elements} <= {tag for tag, _ in calm.elements} | {"details", "summary"}
+    assert [tag for tag, _ in attacked.elements].count("script") == 1
+    names = {name for _, attributes in calm.elements for name in attributes}
+    assert {name for _, attributes in attacked.elements for name in attributes} <= names
+    values = [value for _, attributes in attacked.elements for value in attributes.values()]
+    assert not [value for value in values if value and "alert(" in value]
+    assert attacked.text.count("alert(1)") > 20
+
+
+def test_markup_escapes_what_is_not_markup():
+    """Also braces: a template is filled once."""
+    assert markup("<p>{}{}{}</p>", "<b>{}", Html("<i>"), None) == "<p>&lt;b&gt;{}<i></p>"
+    assert stranger("<&\"'>") == "<bdi>&lt;&amp;&quot;&#x27;&gt;</bdi>"
+
+
+def test_the_policy_allows_this_style_and_this_script_only():
+    """By their hashes; no attribute on the page is a style or a script, and nothing is fetched from anywhere."""
+    whole = page(busy(sources=BAD_SOURCES))
+
+    for kind, content in (("style", STYLE), ("script", SCRIPT)):
+        assert f"<{kind}>{content}</{kind}>" in whole
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in CONTENT_SECURITY_POLICY
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    for tag, attributes in Parsed(whole).elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "action")]
+        assert tag in ("a", "link") or "href" not in attributes
+        # Relative, so that they also work behind `kubectl proxy`.
+        assert attributes.get("href") is None or re.match(r"data:|metrics$|status\.json$", attributes["href"])
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", whole)
+
+
+def test_what_a_person_finds_at_a_glance():
+    """Node, version, sources, capabilities with reason and cure, node pressure, links."""
+    seen = text(busy())
+
+    for each in (
+        "worker-17.rack-3.example",
+        "Plimsoll 0.1.0",
+        "2026-11-24 08:00:01 UTC",
+        "up 3 h 25 min",
+        "32 CPUs · 11.0 of 64.0 GiB memory available",
+        "✗ kernel-too-old",
+        "Cure: Install the wheel built for this platform and Python.",
+        "Pods: 110",
+    ):
+        assert each in seen
+    assert seen.index("not-built") < seen.index("can: 5 of 7") < seen.index("cgroup v1; controllers")
+    assert not re.search("does not answer|refused", seen)
+    assert {attributes["href"] for tag, attributes in Parsed(page(busy())).elements if tag == "a"} == {
+        "metrics",
+        "status.json",
+    }
+
+
+def test_pods_stand_by_their_worst_pressure():
+    """Then by priority; those that need no look stand apart."""
+    pods = (
+        PodSample(pod(1, name="calm-normal"), CgroupState.FOUND, "x", pressures(0.2)),
+        PodSample(pod(2, name="strained"), CgroupState.FOUND, "x", pressures(50.0)),
+        PodSample(pod(3, name="calm-high", priority=Priority.HIGH), CgroupState.FOUND, "x", pressures(0.2)),
+        PodSample(pod(4, name="felt"), CgroupState.FOUND, "x", pressures(5.0)),
+    )
+    seen = text(snapshot(pods))
+
+    order = [seen.index(each) for each in ("strained", "felt", "less than 1 % pressure", "calm-high", "calm-normal")]
+    assert order == sorted(order)
+    assert "shop/strained50.0 %" in seen
+
+
+def test_a_pods_own_lines():
+    """Priority and what decided it, state, memory, bars of both degrees, what was ignored and why."""
+    refused, starting, throttled = (text(snapshot((each,))) for each in odd_pods(1))
+
+    assert "normal by default · Burstable · cgroup found · 900 MiB of 1 GiB" in refused
+    assert "ignored plimsoll.io/qos-priority (malformed): 'hihg' is not a value; did you mean high?" in refused
+    assert "every cause below 1 %" in refused
+    assert "! its cgroup is not there (yet)" in starting
+    assert "low by priorityClass" in throttled
+    assert "cpu_cfs_bandwidth (derived)" in throttled
+    assert "18.4 %" in throttled
+    assert "memory.stat: malformed" in throttled
+    assert "never acted upon" in text(snapshot((pod_sample(6),)))
+    bar = re.search('<rect class="s" width="([0-9.]+)".*?<rect class="f" y="5" width="([0-9.]+)"', page(busy()))
+    assert (float(bar[1]), float(bar[2])) == (6.4, 2.6)
+
+
+def test_shares_that_are_not_known_are_no_zeros():
+    """The first tick has no rates, and a derived cause no averages; a cause beyond 100 % fills its bar and no more."""
+    line = PressureLine(None, None, None, 1)
+    derived = Pressure("cpu_cfs_bandwidth", Source.DERIVED, None, line)
+    first = PodSample(pod(1), CgroupState.FOUND, "x", (derived,))
+    assert "shop/web-1?" in text(snapshot((first,)))
+    assert "not known yet: cpu_cfs_bandwidth" in text(snapshot((first,)))
+    assert "less than 1 %" not in text(snapshot((first,)))
+    assert "0.0 %" not in text(replace(snapshot((first,)), node=NodeSample()))
+
+    beyond = replace(first, stall_rates={"cpu_cfs_bandwidth": (None, 3.5)})
+    assert "350.0 %" in text(snapshot((beyond,)))
+    assert 'width="100.0"' in page(snapshot((beyond,)))
+    assert "Not measured here." in text(replace(snapshot(()), node=NodeSample()))
+
+
+def test_degraded_states_stand_first():
+    """The API server away with its age and error; a refused configuration; refused TLS files."""
+    seen = text(
+        busy(sources=BAD_SOURCES),
+        config_reload_ok=False,
+        config_problems=("plimsoll.yaml:3: pressure.windws: there is no such key",),
+        tls=TlsState(False, 1.0, ("tls.key: http.tls.keyFile: holds no plain PEM private key",)),
+    )
+
+    for each in (
+        "Source kubernetes does not answer",
+        "What is shown of it is 1 h 15 min old.",
+        "connect to 10.96.0.1 port 443: connection refused",
+        "The configuration on disk is refused; the last good one is in force",
+        "pressure.windws",
+        "The TLS files on disk are refused; the last good ones are in force",
+    ):
+        assert each in seen
+        assert seen.index(each) < seen.index("Node pressure")
+    assert "63 failures since start" in seen
+    assert "✗ down" in seen
+
+
+def test_pods_that_were_left_out_are_named():
+    """F25: an object that is no pod is not shown as a pod, and not passed over in silence; its text stays text."""
+    seen = page(replace(snapshot(()), poison=(("shop/<b>web", "uid", "metadata.uid is not a UID"),)))
+
+    assert "Pods that could not be understood are left out" in seen
+    assert "shop/&lt;b&gt;web: metadata.uid is not a UID" in seen
+
+
+def test_a_source_that_never_answered():
+    """Its emptiness is not taken for an empty node; a read that hangs says for how long."""
+    silent = SourceState("kubernetes", ok=False, complete=False, age_seconds=None, stuck_seconds=75.0)
+    seen = text(snapshot((), sources=(silent,)))
+
+    assert "It never did: nothing of it is known." in seen
+    assert "hangs for 1 min 15 s" in seen
+    assert "Not known yet." in seen
+    assert "No pods on this node." in text(snapshot(()))
+
+
+def test_before_the_first_tick():
+    """A page that looks again by itself."""
+    assert "No observation was made yet." in text(None)
+    assert 'http-equiv="refresh" content="2"' in page(None)
+
+
+def test_the_page_is_for_every_screen_and_reader():
+    """Language, title, viewport, one main, headings in order, refresh without a script, bars hidden from readers."""
+    whole = page(busy())
+    elements = Parsed(whole).elements
+    tags = [tag for tag, _ in elements]
+
+    assert ("html", {"lang": "en", "data-refresh": "5"}) in elements
+    assert "width=device-width" in whole
+    assert tags.count("main") == tags.count("h1") == tags.count("title") == 1
+    levels = [int(tag[1]) for tag in tags if tag in ("h1", "h2", "h3")]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert all(attributes.get("aria-hidden") == "true" for tag, attributes in elements if tag == "svg")
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in whole
+    identities = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+
+
+SCHEMES = [re.findall(r"--(\w+):(#\w+)", block) for block in re.findall(r":root\{(.*?)\}", STYLE, re.DOTALL)]
+
+
+@pytest.mark.parametrize("scheme", range(2), ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("ink", "ground", "least"),
+    [
+        *[(ink, ground, 4.5) for ink in ("ink", "soft", "link") for ground in ("card", "ground")],
+        *[(ink, "card", 4.5) for ink in ("good", "warn", "bad")],
+        *[(ink, "badground", 4.5) for ink in ("ink", "bad")],
+        ("highink", "highground", 4.5),
+        ("lowink", "lowground", 4.5),
+        ("some", "track", 3.0),
+        ("full", "some", 2.0),
+        ("full", "track", 3.0),
+    ],
+)
+def test_contrast(scheme, ink, ground, least):
+    """WCAG 2 AA: 4.5 for text, 3 for what a bar says; some and full also differ in height."""
+    colours = dict(SCHEMES[scheme])
+    light, dark = sorted((_luminance(colours[ink]), _luminance(colours[ground])), reverse=True)
+
+    assert (light + 0.05) / (dark + 0.05) >= least
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * each for each in colour[1:])
+    channels = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (0.4, "0.4 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (18_120, "5 h 2 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_durations(seconds, shown):
+    """Two units at most."""
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**29, "512 MiB"), (5 * 2**50, "5120 TiB")]
+)
+def test_sizes(count, shown):
+    """Three digits are enough."""
+    assert size(count) == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 PROGRAM = [sys.executable, "-m", "plimsoll.cli"]
 
 
@@ -66,3 +69,26 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(60)
+
+
+class Usage(NamedTuple):
+    """What a process uses now. ``cpu_seconds``: user and system time since its start."""
+
+    cpu_seconds: float
+    resident_mib: float
+    peak_mib: float
+    threads: int
+    descriptors: int
+
+    @classmethod
+    def of(cls, process: int) -> Usage:
+        proc = Path(f"/proc/{process}")
+        fields = (proc / "stat").read_text().rpartition(")")[2].split()
+        status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+        return cls(
+            (int(fields[11]) + int(fields[12])) / _TICKS,
+            int(status["VmRSS"].split()[0]) / 1024,
+            int(status["VmHWM"].split()[0]) / 1024,
+            int(status["Threads"]),
+            len(os.listdir(proc / "fd")),
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from plimsoll.model.pod import Pod
+
 UID = "11111111-2222-3333-4444-{:012d}"
 CONTAINER = "{:064x}"
 PSI = "some avg10={0}.{1:02d} avg60=0.50 avg300=0.25 total={2}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={3}\n"
@@ -114,3 +116,22 @@ def manifest(number: int, name: str, **annotations: str) -> str:
         + "status:\n  phase: Running\n  qosClass: BestEffort\n  containerStatuses:\n"
         f"  - name: main\n    containerID: containerd://{CONTAINER.format(number)}\n"
     )
+
+
+def pod_json(pod: Pod, node: str) -> dict[str, object]:
+    """The pod as an API server has it."""
+    each = pod.object
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"uid": each.uid, "namespace": each.namespace, "name": each.name},
+        "spec": {"nodeName": node, "containers": [{"name": container.name} for container in each.containers]},
+        "status": {
+            "phase": "Running",
+            "qosClass": each.qos_class,
+            "containerStatuses": [
+                {"name": container.name, "containerID": f"{container.runtime}://{container.id}"}
+                for container in each.containers
+            ],
+        },
+    }

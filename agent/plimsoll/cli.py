@@ -12,13 +12,14 @@ import json
 import sys
 from collections.abc import Sequence
 
-from plimsoll import __version__
+from plimsoll import __version__, status
 from plimsoll.config.loader import ConfigFile, load_config
 from plimsoll.config.problem import ConfigError
 from plimsoll.config.schema import Config
 from plimsoll.daemon import Agent, AlreadyRunning, Options, capabilities, node_name_default, one_page
 from plimsoll.log import configure
 from plimsoll.model.snapshot import Capability
+from plimsoll.simulator import demo
 
 EX_OK, EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 0, 1, 2, 69, 75, 78
 
@@ -54,7 +55,6 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the agent")
     _host(run)
-    run.add_argument("--node-name", default=node_name_default(), help="this node (default: $NODE_NAME, the host name)")
     run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
     run.add_argument("--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock")
     run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
@@ -72,13 +72,26 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check-config", help="check a configuration file")
     check.add_argument("file")
     check.set_defaults(run=_check_config)
+
+    status.add_arguments(commands.add_parser("status", help="what a running agent sees"))
+    demo.add_arguments(commands.add_parser("demo", help="a simulated node with pods, and the agent on it"))
     return parser
 
 
 def _host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="the configuration (default: built-in)")
     parser.add_argument("--root", default="/", metavar="DIR", help="the host's root directory, or a recorded tree")
-    parser.add_argument("--pods", metavar="DIR", required=True, help="a folder of pod YAML files")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--pods", metavar="DIR", help="pods from a folder of YAML files")
+    source.add_argument(
+        "--kubeconfig", metavar="FILE", help="pods from this cluster (default: the one the agent runs in as a pod)"
+    )
+    parser.add_argument(
+        "--node-name",
+        metavar="NAME",
+        default=node_name_default(),
+        help="this node (default: $NODE_NAME, the host name)",
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -89,6 +102,7 @@ def _run(options: argparse.Namespace) -> int:
         root=options.root,
         config=options.config,
         pods=options.pods,
+        kubeconfig=options.kubeconfig,
         node_name=options.node_name,
         listen=options.listen,
         state_dir=options.state_dir,
@@ -100,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _metrics(options: argparse.Namespace) -> int:
     config = load_config(options.config) if options.config else Config()
-    chosen = Options(root=options.root, pods=options.pods, node_name=node_name_default())
+    chosen = Options(root=options.root, pods=options.pods, kubeconfig=options.kubeconfig, node_name=options.node_name)
     sys.stdout.write(one_page(chosen, config).decode())
     return EX_OK
 

@@ -7,6 +7,7 @@ Only this module knows all the layers. It must not know file formats or metric n
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log, configure
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.sources.cgroups import PodCgroups
+from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
 from plimsoll.sources.worker import Stuck, Worker
@@ -35,8 +37,12 @@ from plimsoll.sources.worker import Stuck, Worker
 # The node's abilities change rarely (a boot, a mount, a module): look again now and then.
 PROBE_SECONDS = 60.0
 CONFIG_SECONDS = 5.0
+# A node of 250 pods and 1,000 containers has about 7,000 files; the process's own limit may lower it.
+MAX_OPEN_FILES = 16384
 # A read of the whole node takes milliseconds; one that takes this long is hung.
 OBSERVE_DEADLINE = 10.0
+# For a command that observes once: what a person waits for.
+PODS_DEADLINE = 30.0
 
 
 class PodSource(Protocol):
@@ -46,14 +52,22 @@ class PodSource(Protocol):
 
     def stop(self) -> None: ...
 
+    def wait_complete(self, seconds: float) -> bool: ...
+
     def observe(self, priority: PrioritySection) -> PodSet: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. ``pods`` names a folder of manifests."""
+    """
+    What the command line says.
 
-    pods: str
+    ``pods`` names a folder of manifests, ``kubeconfig`` a file; with neither, pods come from the API server of the
+    cluster this runs in.
+    """
+
+    pods: str | None = None
+    kubeconfig: str | None = None
     root: str = "/"
     config: str | None = None
     node_name: str = ""
@@ -71,8 +85,10 @@ class AlreadyRunning(Exception):  # noqa: N818 - a state of the node, not a faul
 
 
 def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) -> PodSource:
-    """The source the options name. Raises OSError for a folder that is not there."""
-    return ManifestPods(options.pods, clock=clock)
+    """The source the options name. Raises OSError and ValueError for one that cannot be: see the sources."""
+    if options.pods is not None:
+        return ManifestPods(options.pods, clock=clock)
+    return KubePods(options.node_name, kubeconfig=options.kubeconfig, clock=clock)
 
 
 class Observer:
@@ -105,7 +121,7 @@ class Observer:
         pressure = self._config.pressure
         return PodCgroups(
             self._hierarchies,
-            BatchReader(),
+            BatchReader(MAX_OPEN_FILES),
             containers=pressure.containers,
             derived=pressure.derived,
             clock=self._clock,
@@ -155,6 +171,7 @@ class Observer:
             node=node,
             capabilities=self._capabilities,
             sources=(pods.state, state),
+            poison=pods.poison,
         )
 
     def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
@@ -191,6 +208,7 @@ class Agent:
         config_file: ConfigFile | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _allow_open_files()
         self._options = options
         self._config = config
         self._config_file = config_file
@@ -325,17 +343,32 @@ class Agent:
             _log.error(Event.CONFIG_REJECTED, file=self._options.config, problems=list(self._problems[:10]))
 
 
+def _allow_open_files() -> None:
+    # Each pod's files are held open. The soft limit is small for the sake of select(2), which nothing here uses.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def node_name_default() -> str:
     """The name of this node: the downward API's variable, else the host name, as the kubelet does."""
     return os.environ.get("NODE_NAME") or os.uname().nodename.lower()
 
 
 def one_page(options: Options, config: Config) -> bytes:
-    """Observe once and give the metrics as text."""
+    """
+    Observe once and give the metrics as text.
+
+    Raises TimeoutError when the pods are not to be had: a page without pods would look like a node without pods.
+    """
     clock = time.monotonic
     source = pod_source(options, clock)
     observer = Observer(options, config, source, clock)
     try:
+        source.start()
+        if not source.wait_complete(PODS_DEADLINE):
+            raise TimeoutError(
+                f"no list of pods within {PODS_DEADLINE:g} s: {source.observe(config.priority).state.detail}"
+            )
         exporter = Exporter(config.pressure)
         begun = clock()
         snapshot = observer.snapshot()
@@ -354,6 +387,7 @@ def one_page(options: Options, config: Config) -> bytes:
         )
         return exporter.text()
     finally:
+        source.stop()
         observer.close()
 
 

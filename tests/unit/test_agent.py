@@ -169,8 +169,9 @@ def test_a_duration_ends_the_agent(stock, pods):
 
 
 def test_wrong_use_has_its_exit_codes(tmp_path, stock):
-    """2 usage, 1 a folder that is not there, 78 a configuration that is wrong."""
-    command("run", code=2)
+    """2 usage, 1 a folder that is not there or no cluster to ask, 78 a configuration that is wrong."""
+    command("run", "--pods", tmp_path, "--kubeconfig", tmp_path / "config", code=2)
+    assert "--kubeconfig FILE" in command("run", "--root", stock, "--node-name", "n", code=1).stderr
     assert "nowhere" in command("metrics", "--root", stock, "--pods", tmp_path / "nowhere", code=1).stderr
     bad = tmp_path / "bad.yaml"
     bad.write_text("pressure:\n  intervall: 5s\n")

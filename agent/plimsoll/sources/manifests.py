@@ -50,6 +50,10 @@ class ManifestPods:
     def stop(self) -> None:
         """Nothing to stop."""
 
+    def wait_complete(self, seconds: float) -> bool:  # noqa: ARG002 - a folder is there or is not
+        """The folder is read by :meth:`observe`: nothing to wait for."""
+        return True
+
     def observe(self, priority: PrioritySection) -> PodSet:
         """The pods as the files say now."""
         now = self._clock()

@@ -1,0 +1,130 @@
+"""
+A whole node in a folder: the files an agent reads below a root, following a workload as time goes by.
+
+Owns the pods' books and when which file changes. It must not know time by itself (:meth:`SimulatedNode.advance` is
+told), nor Kubernetes beyond the pod objects it gives. What the agent writes into the folder is not read back yet: no
+capability writes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from random import Random
+
+from plimsoll.model.pod import QosClass
+from plimsoll.simulator.account import Account
+from plimsoll.simulator.contention import Capacity, contend
+from plimsoll.simulator.openeuler_v1 import OpenEulerV1
+from plimsoll.simulator.pod_object import pod_object
+from plimsoll.simulator.proc_files import ProcFiles
+from plimsoll.simulator.stock_v2 import StockV2
+from plimsoll.simulator.tree import Tree
+from plimsoll.simulator.workload import Instance, Workload
+
+# Demands are taken as constant for so long; a batch job that ends within is gone at the end of it.
+_STEP_NS = 250_000_000
+
+
+class Kind(StrEnum):
+    """Which kernel the node has."""
+
+    OPENEULER_V1 = "openeuler-v1"
+    STOCK_V2 = "stock-v2"
+
+
+class SimulatedNode:
+    """
+    The node below ``root``, an empty directory. ``seed`` decides its boot ID; the workload has its own.
+
+    Time starts at 0 with the pods of that moment already there.
+    """
+
+    def __init__(
+        self, root: str, kind: Kind, workload: Workload, capacity: Capacity, *, name: str = "node", seed: int = 0
+    ) -> None:
+        self.root = root
+        self.kind = kind
+        self.name = name
+        self.seconds = 0.0
+        self._workload = workload
+        self._capacity = capacity
+        tree = Tree(root)
+        self._cgroups = OpenEulerV1(tree) if kind is Kind.OPENEULER_V1 else StockV2(tree)
+        self._now_ns = 0
+        self._groups = {key: self._account() for key in ("", QosClass.BURSTABLE, QosClass.BEST_EFFORT)}
+        self._running: dict[str, tuple[Instance, Account]] = {}
+        tree.directory("run")  # the agent makes its own state directory below
+        self._proc = ProcFiles(
+            tree,
+            capacity,
+            release=self._cgroups.release,
+            arguments=self._cgroups.arguments,
+            resources=self._cgroups.resources,
+        )
+        self._proc.boot(str(uuid.UUID(int=Random(seed).getrandbits(128), version=4)))
+        self._cgroups.boot(self._groups)
+        self._follow()
+        self._show()
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let the node live until ``seconds`` after its start, and show in its files what it has come to.
+
+        A time that is not later changes nothing.
+        """
+        goal = round(seconds * 1e9)
+        if goal <= self._now_ns:
+            return
+        while self._now_ns < goal:
+            step = min(_STEP_NS, goal - self._now_ns)
+            self._live(step)
+            self._now_ns += step
+            self.seconds = self._now_ns / 1e9
+            self._follow()
+        self._show()
+
+    def instances(self) -> tuple[Instance, ...]:
+        """The pods that exist now, finished ones among them."""
+        return self._workload.instances(self.seconds)
+
+    def objects(self) -> dict[tuple[str, str], dict[str, object]]:
+        """The pod objects as an API server has them now, by namespace and name."""
+        return {
+            (each.spec.namespace, each.name): pod_object(each, self.name, self._cgroups.runtime)
+            for each in self.instances()
+        }
+
+    def _account(self) -> Account:
+        return Account(split=self._cgroups.split)
+
+    def _live(self, step_ns: int) -> None:
+        demands = {uid: self._workload.demand(pod, self.seconds) for uid, (pod, _) in self._running.items()}
+        if not self._cgroups.split:
+            # A stock kernel knows no offline pods; what it has instead is their small weight.
+            demands = {uid: demand.online() for uid, demand in demands.items()}
+        uses = contend(self._capacity, demands)
+        for uid, (_, account) in self._running.items():
+            account.advance(step_ns, (uses[uid],))
+        for key, account in self._groups.items():
+            account.advance(
+                step_ns, (uses[uid] for uid, (pod, _) in self._running.items() if key in ("", pod.spec.qos_class))
+            )
+
+    def _follow(self) -> None:
+        """Start the pods that are new and remove those that are over."""
+        present = {each.uid: each for each in self.instances() if not each.finished}
+        for uid in [uid for uid in self._running if uid not in present]:
+            self._cgroups.remove(self._running.pop(uid)[0])
+        for uid, pod in present.items():
+            if uid not in self._running:
+                account = self._account()
+                self._cgroups.add(pod)
+                self._cgroups.show(pod, account)
+                self._running[uid] = pod, account
+
+    def _show(self) -> None:
+        for pod, account in self._running.values():
+            self._cgroups.show(pod, account)
+        self._cgroups.show_groups(self._groups)
+        self._proc.show(self._groups[""], self.seconds, split=self._cgroups.split)

@@ -1,0 +1,194 @@
+"""`plimsoll demo` as a person or a CI job has it: it shows the real agent, ends by itself and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from plimsoll.simulator.agent_process import AgentProcess
+from tests.running import PROGRAM, until
+
+
+class Demonstration:
+    """The demo as a child process; its temporary files go below ``folder``."""
+
+    def __init__(self, folder: Path, *arguments: object, terminal: int | None = None, **environment: str) -> None:
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.out, self.error = folder / "out", folder / "err"
+        with self.out.open("wb") as out, self.error.open("wb") as error:
+            self.process = subprocess.Popen(
+                [*PROGRAM, "demo", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=out if terminal is None else terminal,
+                stderr=error,
+                env={**os.environ, "TMPDIR": str(self.temporary), **environment},
+            )
+
+    @property
+    def text(self) -> str:
+        return self.out.read_text()
+
+    def found(self, pattern: str) -> re.Match[str]:
+        def look():
+            return re.search(pattern, self.text) or self.process.poll() is not None
+
+        until(look, pattern)
+        match = re.search(pattern, self.text)
+        assert match is not None, self.text + self.error.read_text()
+        return match
+
+    def ended(self) -> int:
+        return self.process.wait(90)
+
+    def left(self) -> list[Path]:
+        return list(self.temporary.iterdir())
+
+
+@pytest.fixture
+def start(tmp_path):
+    running: list[Demonstration] = []
+
+    def start(*arguments: object, **more) -> Demonstration:
+        running.append(Demonstration(tmp_path, *arguments, **more))
+        return running[-1]
+
+    yield start
+    for each in running:
+        if each.process.poll() is None:
+            each.process.terminate()
+            each.process.wait(60)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "causes", "missing"),
+    [
+        ("openeuler-v1", ["swap", "cfs", "qos", "reclaim"], "psi-irq"),
+        ("stock-v2", ["cfs", "irq"], "pressure-stat"),
+    ],
+)
+def test_it_runs_and_ends_by_itself(start, kind, causes, missing):
+    """In a log: plain tables with every pod, its pressure, what is missing and ignored; then nothing is left."""
+    demo = start("--kind", kind, "--duration", 6, "--listen", "127.0.0.1:0", COLUMNS="200")
+
+    assert demo.ended() == 0, demo.error.read_text()
+    text = demo.text
+    assert "\x1b" not in text
+    assert f"SIMULATED node ({kind})" in text
+    for name in ("shop/web", "data/postgres-0", "tenant-a/miner", "kube-system/node-local-dns"):
+        assert name in text
+    last = text.rpartition("Plimsoll ")[2]
+    heading = next(each for each in last.splitlines() if each.startswith("pod "))
+    assert set(causes) <= set(heading.split())
+    postgres = next(each for each in last.splitlines() if each.startswith("data/postgres-0"))
+    assert re.search(r"\b[1-9]\d?%", postgres), "nothing moves"
+    assert f"missing: {missing}" in text
+    assert "did you mean high?" in text
+    assert "ignored: tenant-a/miner: plimsoll.io/qos-priority: high is above normal" in text
+    assert "the agent ended cleanly" in text
+    assert not alive(int(re.search(r"process (\d+)", text)[1]))
+    assert demo.left() == []
+    assert demo.error.read_text() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_can_be_ended_at_any_time(start, number):
+    """Without a duration it runs until it is told to end, and then it cleans up all the same."""
+    demo = start("--duration", 0, "--listen", "127.0.0.1:0")
+    agent = int(demo.found(r"process (\d+); until Ctrl-C")[1])
+    demo.process.send_signal(number)
+
+    assert demo.ended() == 0
+    assert not alive(agent)
+    assert demo.left() == []
+
+
+def test_a_dead_agent_is_reported(start):
+    """Exit code 1, and the agent's last words on stderr."""
+    demo = start("--duration", 0, "--listen", "127.0.0.1:0")
+    os.kill(int(demo.found(r"process (\d+);")[1]), signal.SIGKILL)
+
+    assert demo.ended() == 1
+    said = demo.error.read_text()
+    assert "the agent ended by itself with exit code -9" in said
+    assert "agent-started" in said
+    assert demo.left() == []
+
+
+def test_an_agent_that_cannot_start_is_reported(start):
+    """An address that cannot be had: the agent says so, and the demo says what the agent said."""
+    demo = start("--duration", 5, "--listen", "nowhere")
+
+    assert demo.ended() == 1
+    said = demo.error.read_text()
+    assert "exit code" in said
+    assert "nowhere" in said
+    assert demo.left() == []
+
+
+def test_a_taken_port_is_no_obstacle(start):
+    """The agent gets a free one, and the addresses shown are those."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = start("--duration", 1, "--listen", f"127.0.0.1:{port}")
+        assert demo.ended() == 0, demo.error.read_text()
+    shown = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", demo.text)
+    assert int(shown[1]) not in (0, port)
+
+
+def test_on_a_terminal_it_redraws(start):
+    """In place on the alternate screen, which is left at the end; the last picture stays to be read."""
+    reading, writing = pty.openpty()
+    sent = bytearray()
+
+    def collect() -> None:
+        try:
+            while chunk := os.read(reading, 65536):
+                sent.extend(chunk)
+        except OSError:
+            # How the end of a pseudo-terminal is read.
+            return
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        demo = start("--duration", 3, "--listen", "127.0.0.1:0", terminal=writing, TERM="xterm", COLUMNS="90")
+        os.close(writing)
+        assert demo.ended() == 0, demo.error.read_text()
+    finally:
+        collector.join()
+        os.close(reading)
+    live, separator, rest = sent.decode().partition("\x1b[?1049l")
+    assert live.startswith("\x1b[?1049h")
+    assert separator
+    assert live.count("\x1b[H") >= 3
+    assert "SIMULATED" in live
+    assert "shop/web" in rest
+    assert "the agent ended cleanly" in rest
+
+
+def test_an_agent_that_does_not_listen_is_killed(tmp_path):
+    """A child that ignores SIGTERM must not outlive the demo."""
+    # Stopped processes do not handle signals: SIGTERM waits, SIGKILL does not.
+    arguments = ["--root", str(tmp_path), "--pods", str(tmp_path), "--listen", "127.0.0.1:0"]
+    with AgentProcess(arguments, str(tmp_path / "log"), patience=0.2) as agent:
+        until(lambda: agent.address() is not None or agent.ended() is not None, "an agent that handles signals")
+        os.kill(agent.pid, signal.SIGSTOP)
+        assert agent.stop() == -signal.SIGKILL
+    assert not alive(agent.pid)

@@ -1,0 +1,303 @@
+"""`plimsoll status`: what it shows of good, odd and hostile answers, and what it says when there is none."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plimsoll.status import EX_UNAVAILABLE, Unanswered, add_arguments, fetch, run, status_url, watch
+from plimsoll.status_view import view
+from plimsoll.terminal import Screen, Style, cells
+
+# How fast a noisy machine is proves nothing here.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SGR = re.compile(r"\x1b\[\d+m")
+PLAIN = Style(width=78)
+
+
+def line(rate=None, avg10=None):
+    return {"totalSeconds": 1.0, "avg10": avg10, "rate": rate}
+
+
+def pod(name, priority="normal", **more):
+    return {
+        "namespace": "shop",
+        "name": name,
+        "uid": "11111111-2222-3333-4444-555555555555",
+        "priority": priority,
+        "origin": "default",
+        "managed": True,
+        "qosClass": "Burstable",
+        "state": "found",
+        "memoryBytes": 1_610_612_736,
+        "memoryLimitBytes": None,
+        "pressure": {},
+        "ignored": [],
+        **more,
+    }
+
+
+def document(*pods, **more):
+    return {
+        "version": "1.2.3",
+        "node": "worker-1",
+        "tick": 7,
+        "uptimeSeconds": 3725.2,
+        "intervalSeconds": 5.0,
+        "config": {"reloadOk": True, "problems": []},
+        "tls": None,
+        "sources": [{"name": "kernel", "ok": True, "ageSeconds": 0.2, "detail": ""}],
+        "capabilities": [{"name": "psi-cpu", "available": True, "reason": "", "detail": "fine", "cure": ""}],
+        "nodePressure": {"cpu": {"source": "psi", "some": line(avg10=0.125)}},
+        "pods": list(pods),
+        **more,
+    }
+
+
+def test_a_status_on_80_columns():
+    """The whole picture: order by priority, bars, unknown and absent told apart, what is missing and ignored."""
+    picture = view(
+        document(
+            pod("batch", "low", memoryBytes=900, pressure={"cpu": {"source": "psi", "some": line(0.9)}}),
+            pod(
+                "web",
+                "high",
+                memoryLimitBytes=2 << 30,
+                pressure={
+                    "cpu": {"source": "psi", "some": line(0.06), "full": line(0.01)},
+                    "cpu_cfs_bandwidth": {"source": "derived", "full": line(1.5)},
+                    "memory": {"source": "psi", "some": line()},
+                },
+            ),
+            pod("dns", managed=False, state="pending", memoryBytes=None),
+            pod("odd", ignored=[{"key": "a/b", "reason": "malformed", "message": "'x' is not a value"}]),
+            sources=[{"name": "kernel", "ok": False, "ageSeconds": None, "detail": "stuck"}],
+            capabilities=[{"name": "psi-irq", "available": False, "reason": "not-built", "detail": "Not in here."}],
+            config={"reloadOk": False, "problems": ["f:1: bad"]},
+            unreadable=[{"pod": "shop/bad", "reason": "uid", "message": "no UID"}],
+            memoryTotalBytes=8 << 30,
+            memoryAvailableBytes=5 << 30,
+        ),
+        PLAIN,
+    )
+
+    assert picture == [
+        "Plimsoll 1.2.3 on worker-1, observation 7, up 1 h 2 min",
+        "",
+        "pod                  priority    memory cpu      memory   cfs",
+        "shop/web             high     1.5G/2.0G #     6%        ? ###~150%",
+        "shop/dns             (normal)   pending        -        -        -",
+        "shop/odd !           normal        1.5G        -        -        -",
+        "shop/batch           low           900B ###  90%        -        -",
+        "(node)                        3.0G/8.0G #    12%        -        -",
+        "",
+        "bars: share of time in which a task waited (cfs, qos, irq: all tasks); (node):",
+        "  average of 10 s; ~ computed from other counters",
+        "sources: kernel NOT GOOD (stuck), ? old",
+        "config: NOT TAKEN, the last good one is in force: f:1: bad",
+        "missing: psi-irq (not-built): Not in here.",
+        "ignored: shop/odd: a/b: 'x' is not a value",
+        "left out: shop/bad: no UID",
+    ]
+
+
+def test_colours_mean_degrees():
+    """Green is felt by nobody, yellow is felt, red hurts; high stands out and low steps back; widths stay."""
+    style = Style(width=78, colour=True, unicode=True)
+    shares = {"cpu": 0.01, "memory": 0.1, "io": 0.5}
+    pressure = {cause: {"source": "psi", "some": line(share)} for cause, share in shares.items()}
+    drawn = view(document(pod("web", "high", pressure=pressure), pod("batch", "low")), style)
+    web = next(each for each in drawn if "shop/web" in each)
+    batch = next(each for each in drawn if "shop/batch" in each)
+
+    assert re.findall(r"\x1b\[(\d+)m", web) == ["1", "0", "1", "0", "32", "0", "33", "0", "31", "0"]
+    assert batch.startswith("\x1b[2m")
+    plain = view(document(pod("web", "high", pressure=pressure), pod("batch", "low")), style._replace(colour=False))
+    assert [SGR.sub("", each).rstrip() for each in drawn] == plain
+
+
+@pytest.mark.parametrize(("width", "shown"), [(200, 11), (100, 6), (80, 4), (60, 2), (40, 0), (20, 0)])
+def test_a_narrow_terminal_shows_the_causes_that_matter_most(width, shown):
+    """And says which ones it has no room for; no line is wider than the terminal."""
+    every = ("cpu", "memory", "io", "swap", "cpu_cfs_bandwidth", "cpu_qos", "cgroup_memory_reclaim")
+    every += ("global_memory_reclaim", "compact", "cgroup_async_memory_reclaim", "irq")
+    titles = ["cpu", "memory", "io", "swap", "cfs", "qos", "reclaim", "global", "compact", "async", "irq"]
+    pressure = {cause: {"source": "pressure.stat", "some": line(0.5)} for cause in every}
+    drawn = view(document(pod("a-pod-with-quite-a-long-name", pressure=pressure)), Style(width=width))
+
+    heading = drawn[2].split()
+    assert [title for title in heading[3:] if title in titles] == titles[:shown]
+    assert all(cells(each) <= width for each in drawn)
+    assert ("no room for" in " ".join(" ".join(drawn).split())) == (shown < len(every))
+
+
+def test_hostile_names_are_escaped():
+    """A status is text from pods' owners, over HTTP: nothing of it reaches the terminal unescaped."""
+    evil = "\x1b]0;owned\x07\u202e日本\r\n"
+    drawn = view(
+        document(
+            pod(evil, ignored=[{"key": evil, "message": evil}]),
+            node=evil,
+            version=evil,
+            capabilities=[{"name": evil, "available": False, "reason": evil, "detail": evil}],
+        ),
+        Style(width=200, unicode=True),
+    )
+    assert not [each for each in drawn if re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", each)]
+    assert sum(r"\x1b]0;owned\x07\u202e日本\r\n" in each for each in drawn) >= 4
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+ODD_POD = st.dictionaries(st.sampled_from(sorted(pod("x"))), JSON)
+
+
+@PATIENT
+@given(st.lists(ODD_POD | JSON, max_size=3), st.dictionaries(st.sampled_from(sorted(document())), JSON))
+def test_no_answer_breaks_the_view(pods, odd):
+    """Any JSON in any field gives lines of the right width."""
+    drawn = view({**document(), "pods": pods, **odd}, PLAIN)
+    assert drawn
+    assert all(cells(each) <= PLAIN.width for each in drawn)
+
+
+@pytest.mark.parametrize(
+    ("given_", "url"),
+    [
+        ("127.0.0.1:9470", "http://127.0.0.1:9470/status.json"),
+        ("http://node:1/", "http://node:1/status.json"),
+        ("https://[::1]:1/status.json", "https://[::1]:1/status.json"),
+        ("http://gate/node/a", "http://gate/node/a/status.json"),
+    ],
+)
+def test_addresses_as_people_write_them(given_, url):
+    """A host and port is enough."""
+    assert status_url(given_) == url
+
+
+@pytest.mark.parametrize("given_", ["", "ftp://a", "http://", "http://a/?b", "file:///etc/passwd"])
+def test_what_is_no_address(given_):
+    """Nothing but HTTP is spoken."""
+    with pytest.raises(ValueError, match="not an address"):
+        status_url(given_)
+
+
+@contextmanager
+def served(*answers: tuple[int, bytes]) -> Iterator[str]:
+    """A server that gives these answers, the last one again and again."""
+    waiting = list(answers)
+
+    class Request(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            code, body = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Request) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def silence():
+    """A port of the loopback where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_a_table_and_json(capsys, monkeypatch):
+    """The two formats of one answer, whatever proxy the environment names."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("COLUMNS", "78")
+    with served((200, json.dumps(document(pod("web"))).encode())) as url:
+        assert options("--url", url).run(options("--url", url)) == 0
+        assert "shop/web" in capsys.readouterr().out
+        assert run(options("--url", url, "--format", "json")) == 0
+        assert json.loads(capsys.readouterr().out) == document(pod("web"))
+
+
+def test_no_agent_says_what_to_do(capsys, silence):
+    """Exit code 69, and one line with the address asked, the reason and the cure; nothing on stdout."""
+    assert run(options("--url", silence)) == EX_UNAVAILABLE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert silence in said.err
+    assert "refused" in said.err
+    assert "--url" in said.err
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "reason"),
+    [
+        (503, b"", "first observation"),
+        (404, b"{}", "404"),
+        (200, b"<html>", "not a status"),
+        (200, b"[]", "not a status"),
+        (200, b'{"pods": 1}', "not a status"),
+        (200, b"[" * 100_000, "not a status"),
+        (200, b"\xff\xfe", "not a status"),
+    ],
+)
+def test_answers_that_are_none(code, body, reason):
+    """Somebody else listens there, or the agent is not ready."""
+    with served((code, body)) as url, pytest.raises(Unanswered, match=reason):
+        fetch(f"{url}/status.json")
+
+
+def test_who_says_nothing_is_not_waited_for():
+    """A listener that never answers costs the timeout, not for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Unanswered, match="no answer"):
+        fetch(f"http://127.0.0.1:{server.getsockname()[1]}/status.json", timeout=0.2)
+
+
+def test_watching_outlasts_the_agent():
+    """An agent that is away is said to be away, and shown again when it is back."""
+    good = json.dumps(document(pod("web"))).encode()
+    out = io.StringIO()
+    rounds = iter([False, False, True])
+    with served((200, good), (503, b""), (200, good)) as url, Screen(out) as screen:
+        watch(f"{url}/status.json", "table", screen, out, lambda _: next(rounds))
+    parts = re.findall(r"shop/web|first observation", out.getvalue())
+    assert parts == ["shop/web", "first observation", "shop/web"]
+
+
+def test_watching_as_json_is_a_line_each():
+    """For programs: one document per line, an error is one too."""
+    out = io.StringIO()
+    rounds = iter([False, True])
+    with served((200, json.dumps(document()).encode()), (503, b"")) as url, Screen(out) as screen:
+        watch(f"{url}/status.json", "json", screen, out, lambda _: next(rounds))
+    first, second = (json.loads(each) for each in out.getvalue().splitlines())
+    assert first == document()
+    assert "first observation" in second["error"]

@@ -16,7 +16,9 @@ SECONDS = 3
 
 
 @pytest.mark.fuzz
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has no build for this Python and machine")
+@pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris has no build for this Python and machine"
+)
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_no_input_breaks_the_parsers(tmp_path: Path, target: str) -> None:
     """Whatever libFuzzer finds in the time given, the target's invariants hold and nothing but its own error comes."""

@@ -8,12 +8,15 @@ searched, documented and tested.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -89,6 +92,25 @@ def _shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     return event
 
 
+class _Lines:
+    """
+    Writes finished lines, and never raises: a full disk or a log reader that went away must not stop the node's agent.
+
+    A line that cannot be written has nobody left to tell.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def msg(self, line: str) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = msg
+
+
 def configure(*, level: str = "info", style: str = "json", stream: TextIO | None = None) -> None:
     """
     Set up logging for the process. ``level``: debug, info, warning, error; ``style``: json or console.
@@ -110,10 +132,14 @@ def configure(*, level: str = "info", style: str = "json", stream: TextIO | None
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=partial(_one, _Lines(out)),
         # Loggers are made at import and bound at first use; a reload must reach them.
         cache_logger_on_first_use=False,
     )
+
+
+def _one(lines: _Lines, *_: object) -> _Lines:
+    return lines
 
 
 class Log:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import sys
 import threading
 import urllib.error
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help=f"where the agent listens (default: {DEFAULT_URL})")
     parser.add_argument("--watch", action="store_true", help=f"show it again every {WATCH_SECONDS:g} s until Ctrl-C")
     parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--ca-file", metavar="FILE", help="the CA of the agent's certificate (default: the system's)")
+    parser.add_argument("--cert-file", metavar="FILE", help="a client certificate, where the agent asks for one")
+    parser.add_argument("--key-file", metavar="FILE", help="its key (default: in the same file)")
     parser.set_defaults(run=run)
 
 
@@ -45,15 +49,17 @@ def run(options: argparse.Namespace) -> int:
     """
     Show the status once, or again and again. Exit code 0, or 69 when there is no answer.
 
-    Raises ValueError for a URL that is none. Interrupting a watch raises KeyboardInterrupt.
+    Raises ValueError for a URL that is none, OSError for a certificate file that cannot be used. Interrupting a watch
+    raises KeyboardInterrupt.
     """
     url = status_url(options.url)
+    tls = _tls(options)
     if options.watch:
         with Screen(sys.stdout) as screen:
-            watch(url, options.format, screen, sys.stdout, threading.Event().wait)
+            watch(url, options.format, screen, sys.stdout, threading.Event().wait, tls=tls)
         return 0
     try:
-        document = fetch(url)
+        document = fetch(url, tls=tls)
     except Unanswered as error:
         sys.stderr.write(f"plimsoll: {_advice(url, error)}\n")
         return EX_UNAVAILABLE
@@ -64,12 +70,30 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def watch(url: str, layout: str, screen: Screen, stream: TextIO, wait: Callable[[float], bool]) -> None:
+def _tls(options: argparse.Namespace) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file)
+        if options.cert_file is not None:
+            context.load_cert_chain(options.cert_file, options.key_file)
+    except ssl.SSLError as error:
+        raise ValueError(f"--ca-file, --cert-file, --key-file: not PEM files that fit together: {error}") from error
+    return context
+
+
+def watch(
+    url: str,
+    layout: str,
+    screen: Screen,
+    stream: TextIO,
+    wait: Callable[[float], bool],
+    *,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Show one status after the other until ``wait(seconds)`` is true. An agent that is away may come back."""
     while True:
         style = style_of(stream, os.environ)
         try:
-            document = fetch(url)
+            document = fetch(url, tls=tls)
         except Unanswered as error:
             text = json.dumps({"error": str(error)}) if layout == "json" else _advice(url, error)
             screen.show([printable(text, style)], style._replace(live=style.live and layout == "table"))
@@ -93,10 +117,12 @@ def status_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path if path.endswith('.json') else path + '/status.json'}"
 
 
-def fetch(url: str, timeout: float = _TIMEOUT_SECONDS) -> Mapping[str, Any]:
-    """Get and decode a status. Raises Unanswered."""
+def fetch(url: str, timeout: float = _TIMEOUT_SECONDS, tls: ssl.SSLContext | None = None) -> Mapping[str, Any]:
+    """Get and decode a status. ``tls`` is for https; ``None``: what the system trusts. Raises Unanswered."""
     # An agent is asked on its own node or through a tunnel; a proxy meant for the internet would only be in the way.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls or ssl.create_default_context())
+    )
     try:
         with opener.open(url, timeout=timeout) as answer:
             body = answer.read(_LIMIT_BYTES + 1)

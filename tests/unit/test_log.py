@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +108,16 @@ def test_the_console_style_is_for_people(stream):
 def test_event_names_are_one_form():
     """Names are lower case with dashes, so that they can be searched and documented."""
     assert all(event.value.replace("-", "").islower() for event in Event)
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
+    """A closed stream, and a full device, which is told at the flush: the caller goes on."""
+    with (tmp_path / "log").open("w") as closed:
+        pass
+    configure(stream=closed)
+    Log("test").error(Event.TICK_FAILED)
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - its close fails, too, with what is left in its buffer
+    configure(stream=full)
+    Log("test").error(Event.TICK_FAILED)
+    with pytest.raises(OSError, match="No space"):
+        full.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.cli import main
 from plimsoll.config.loader import parse_config
 from plimsoll.config.problem import ConfigError
 from plimsoll.config.schema import HttpSection, PressureSection, TlsSection
@@ -322,3 +323,20 @@ def test_the_configuration_asks_for_both_files():
         "f.yaml:2: http.tls.keyFile: is missing, add it",
         "f.yaml:4: http.tls.clientCaFile: there is no such key, did you mean clientCAFile?",
     ]
+
+
+def test_the_terminals_view_over_tls(asking, tmp_path, capsys):
+    """`plimsoll status` trusts the CA it is given and shows its own certificate; without either it says what to do."""
+    url = f"https://{asking.server.address}"
+    ca = str(tmp_path / "ca.crt")
+    certificate, key = write_pair(tmp_path / "me", asking.authority.pair("me", client=True))
+
+    assert main(["status", "--url", url, "--ca-file", ca, "--cert-file", str(certificate), "--key-file", str(key)]) == 0
+    assert "shop/" in capsys.readouterr().out
+    assert main(["status", "--url", url]) == 69
+    assert "certificate verify failed" in capsys.readouterr().err
+    assert main(["status", "--url", url, "--ca-file", ca]) == 69
+    assert "403" in capsys.readouterr().err
+    assert main(["status", "--url", url, "--ca-file", str(tmp_path / "nowhere")]) == 1
+    assert main(["status", "--url", url, "--ca-file", ca, "--cert-file", ca, "--key-file", str(key)]) == 1
+    assert "not PEM files that fit together" in capsys.readouterr().err

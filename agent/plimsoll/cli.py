@@ -16,9 +16,10 @@ from plimsoll import __version__, status
 from plimsoll.config.loader import ConfigFile, load_config
 from plimsoll.config.problem import ConfigError
 from plimsoll.config.schema import Config
-from plimsoll.daemon import Agent, AlreadyRunning, Options, capabilities, node_name_default, one_page
+from plimsoll.daemon import Agent, AlreadyRunning, capabilities, node_name_default, one_page
 from plimsoll.log import configure
 from plimsoll.model.snapshot import Capability
+from plimsoll.options import Options
 from plimsoll.simulator import demo
 
 EX_OK, EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 0, 1, 2, 69, 75, 78

@@ -12,68 +12,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from plimsoll import __version__
 from plimsoll.config.loader import ConfigFile, Loaded
-from plimsoll.config.schema import Config, PrioritySection
+from plimsoll.config.schema import Config
 from plimsoll.exporter.http import HttpServer
 from plimsoll.exporter.metrics import AgentFacts, Exporter
-from plimsoll.kernel.batch import BatchReader, native_available
+from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.lock import Held, InstanceLock, Taken, Unusable
+from plimsoll.kernel.lock import Held, InstanceLock, Taken
 from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log, configure
-from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
-from plimsoll.sources.cgroups import PodCgroups
-from plimsoll.sources.kube import KubePods
-from plimsoll.sources.manifests import ManifestPods
-from plimsoll.sources.node import NodeFiles
-from plimsoll.sources.worker import Stuck, Worker
+from plimsoll.model.snapshot import Capability
+from plimsoll.observer import Observer, pod_source
+from plimsoll.options import Options
 
-# The node's abilities change rarely (a boot, a mount, a module): look again now and then.
-PROBE_SECONDS = 60.0
 CONFIG_SECONDS = 5.0
-# A node of 250 pods and 1,000 containers has about 7,000 files; the process's own limit may lower it.
-MAX_OPEN_FILES = 16384
-# A read of the whole node takes milliseconds; one that takes this long is hung.
-OBSERVE_DEADLINE = 10.0
 # For a command that observes once: what a person waits for.
 PODS_DEADLINE = 30.0
-
-
-class PodSource(Protocol):
-    """Where this node's pods come from. ``observe`` never blocks on I/O."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def wait_complete(self, seconds: float) -> bool: ...
-
-    def observe(self, priority: PrioritySection) -> PodSet: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """
-    What the command line says.
-
-    ``pods`` names a folder of manifests, ``kubeconfig`` a file; with neither, pods come from the API server of the
-    cluster this runs in.
-    """
-
-    pods: str | None = None
-    kubeconfig: str | None = None
-    root: str = "/"
-    config: str | None = None
-    node_name: str = ""
-    listen: str | None = None
-    state_dir: str = "/run/plimsoll"
-    duration: float | None = None
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - a state of the node, not a fault
@@ -82,117 +40,6 @@ class AlreadyRunning(Exception):  # noqa: N818 - a state of the node, not a faul
     def __init__(self, holder: int | None) -> None:
         self.holder = holder
         super().__init__(f"another agent runs on this node (process {holder or 'unknown'})")
-
-
-def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) -> PodSource:
-    """The source the options name. Raises OSError and ValueError for one that cannot be: see the sources."""
-    if options.pods is not None:
-        return ManifestPods(options.pods, clock=clock)
-    return KubePods(options.node_name, kubeconfig=options.kubeconfig, clock=clock)
-
-
-class Observer:
-    """Turns the host and the pods into snapshots, one per call."""
-
-    def __init__(
-        self, options: Options, config: Config, source: PodSource, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._options = options
-        self._config = config
-        self._source = source
-        self._clock = clock
-        self._host = HostFs(options.root)
-        self._hierarchies = Hierarchies.detect(self._host)
-        self._cgroups = self._pod_cgroups()
-        self._node = NodeFiles(self._host)
-        self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
-        self._samples: tuple[PodSample, ...] = ()
-        self._node_sample = NodeSample()
-        self._capabilities: tuple[Capability, ...] = ()
-        self._probed = float("-inf")
-        # What taking the lock came to, once somebody tried: one of the things a node can or cannot do.
-        self.state_directory: Held | Taken | Unusable | None = None
-        self._last: float | None = None
-        self._sequence = 0
-        self._seen: float | None = None
-        self._failures = 0
-
-    def _pod_cgroups(self) -> PodCgroups:
-        pressure = self._config.pressure
-        return PodCgroups(
-            self._hierarchies,
-            BatchReader(MAX_OPEN_FILES),
-            containers=pressure.containers,
-            derived=pressure.derived,
-            clock=self._clock,
-        )
-
-    def reconfigure(self, config: Config) -> None:
-        """Follow a new configuration; the cgroups are opened afresh only when what is read changes."""
-        before, self._config = self._config.pressure, config
-        if (before.containers, before.derived) != (config.pressure.containers, config.pressure.derived):
-            self._cgroups.close()
-            self._cgroups = self._pod_cgroups()
-
-    def snapshot(self) -> Snapshot:
-        """Observe once. Raises nothing that the kernel or the API server may cause."""
-        now = self._clock()
-        pods = self._source.observe(self._config.priority)
-        cgroups = self._cgroups
-        result = self._worker.call(lambda: (cgroups.observe(pods.pods, now), self._node.sample()), OBSERVE_DEADLINE)
-        # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
-        # deleted meanwhile vanish all the same.
-        alive = {pod.uid for pod in pods.pods}
-        samples = tuple(sample for sample in self._samples if sample.pod.uid in alive)
-        node = self._node_sample
-        if isinstance(result, Stuck):
-            state = self._state(now, ok=False, detail="a read of the kernel does not come back", stuck=result.seconds)
-            _log.warning(Event.SOURCE_STUCK, source="kernel", seconds=round(result.seconds, 1), limit="kernel")
-        elif result.error is not None or result.value is None:
-            self._failures += 1
-            state = self._state(now, ok=False, detail=repr(result.error))
-            _log.error(Event.TICK_FAILED, source="kernel", error=repr(result.error), limit="kernel")
-        else:
-            samples, node = self._samples, self._node_sample = result.value
-            self._seen = now
-            state = self._state(now, ok=True)
-        if now - self._probed >= PROBE_SECONDS and not isinstance(result, Stuck):
-            self._probe(now)
-        interval = None if self._last is None else now - self._last
-        self._last = now
-        self._sequence += 1
-        return Snapshot(
-            sequence=self._sequence,
-            monotonic=now,
-            unix=time.time(),
-            interval=interval,
-            node_name=self._options.node_name,
-            pods=samples,
-            node=node,
-            capabilities=self._capabilities,
-            sources=(pods.state, state),
-            poison=pods.poison,
-        )
-
-    def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
-        age = None if self._seen is None else now - self._seen
-        errors = {"exception": self._failures} if self._failures else {}
-        return SourceState("kernel", ok, self._seen is not None, age, detail, stuck, errors)
-
-    def _probe(self, now: float) -> None:
-        self._probed = now
-        before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(self._host, self._hierarchies, self._cgroups.kubepods, self.state_directory)
-        for each in self._capabilities:
-            if each.name in before and before[each.name].available != each.available:
-                _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)
-
-    def close(self) -> None:
-        """Let go of the host."""
-        self._worker.stop()
-        self._cgroups.close()
-        self._hierarchies.close()
-        self._host.close()
 
 
 _log = Log("daemon")

@@ -7,16 +7,17 @@ import time
 
 import pytest
 
-from plimsoll import daemon
+from plimsoll import observer as module
 from plimsoll.config.schema import Config
-from plimsoll.daemon import Observer, Options
+from plimsoll.observer import Observer
+from plimsoll.options import Options
 from plimsoll.sources.manifests import ManifestPods
 from tests.support import manifest, v2_node, v2_pod
 
 
 @pytest.fixture
 def observer(tmp_path, monkeypatch):
-    monkeypatch.setattr(daemon, "OBSERVE_DEADLINE", 30.0)
+    monkeypatch.setattr(module, "OBSERVE_DEADLINE", 30.0)
     root, pods = tmp_path / "host", tmp_path / "pods"
     kubepods = v2_node(root)
     pods.mkdir()
@@ -38,7 +39,7 @@ def test_the_last_figures_stand_while_a_read_hangs(observer, monkeypatch):
     release = threading.Event()
     sample = observer._node.sample
     monkeypatch.setattr(observer._node, "sample", lambda: (release.wait(60), sample())[1])
-    monkeypatch.setattr(daemon, "OBSERVE_DEADLINE", 0.01)
+    monkeypatch.setattr(module, "OBSERVE_DEADLINE", 0.01)
 
     now[0] = 7.0
     (pods / "2.yaml").unlink()
@@ -50,7 +51,7 @@ def test_the_last_figures_stand_while_a_read_hangs(observer, monkeypatch):
     assert (kernel.ok, kernel.complete, kernel.age_seconds) == (False, True, 7.0)
 
     release.set()
-    monkeypatch.setattr(daemon, "OBSERVE_DEADLINE", 30.0)
+    monkeypatch.setattr(module, "OBSERVE_DEADLINE", 30.0)
     deadline = time.monotonic() + 60
     while not (fresh := observer.snapshot()).sources[-1].ok:
         assert time.monotonic() < deadline

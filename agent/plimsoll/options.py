@@ -1,0 +1,24 @@
+"""What the command line says, for whoever needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    What the command line says.
+
+    ``pods`` names a folder of manifests, ``kubeconfig`` a file; with neither, pods come from the API server of the
+    cluster this runs in.
+    """
+
+    pods: str | None = None
+    kubeconfig: str | None = None
+    root: str = "/"
+    config: str | None = None
+    node_name: str = ""
+    listen: str | None = None
+    state_dir: str = "/run/plimsoll"
+    duration: float | None = None

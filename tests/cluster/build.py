@@ -1,10 +1,10 @@
 """Builds the programs of a real control plane from their Go modules, once, and keeps them.
 
-Owns the component table, the cache folder and its key. Starts nothing (see process.py) and imports no sibling, so
-that it also runs alone, to fill the cache ahead of the tests:
+Owns the component table and the key of what is kept. Starts nothing (see tests/process.py), and runs alone to fill the
+cache ahead of the tests:
 
-    python tests/cluster/build.py            all components
-    python tests/cluster/build.py etcd       one of them
+    python -m tests.cluster.build            all components
+    python -m tests.cluster.build etcd       one of them
 
 Programs lie in ``${PLIMSOLL_CACHE:-$HOME/.cache/plimsoll}/bin/<key>/<component>``. The key is a hash of go.mod, go.sum,
 the Go version and platform and the recipe below: whatever may change a program's bytes changes its folder.
@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.kept import cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +89,6 @@ def version(component: str) -> str:
     if not found:
         raise BuildError(f"{MODULE / 'go.mod'} does not require {module}")
     return found[1]
-
-
-def cache() -> Path:
-    """The cache folder: $PLIMSOLL_CACHE, or .cache/plimsoll in the home folder."""
-    configured = os.environ.get("PLIMSOLL_CACHE")
-    return Path(configured) if configured else Path.home() / ".cache" / "plimsoll"
 
 
 def _go_mod() -> str:

@@ -29,7 +29,7 @@ from tests.cluster.api import APPLY, JSON, MERGE_PATCH, Api, ApiError, Json, Wat
 from tests.cluster.build import build
 from tests.cluster.certificates import Authority, signing_key
 from tests.cluster.port import LOOPBACK, Port
-from tests.cluster.process import Process
+from tests.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

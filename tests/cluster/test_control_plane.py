@@ -14,7 +14,7 @@ import pytest
 from tests.cluster import pods
 from tests.cluster.api import Api, ApiError, Event, Json
 from tests.cluster.build import version
-from tests.cluster.process import ProcessError
+from tests.process import ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

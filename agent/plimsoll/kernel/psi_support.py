@@ -95,13 +95,7 @@ class PsiSupport:
                 f"There is no /proc below {self._host.root}.",
                 "Mount the host's /proc there, or give the root directory that has it.",
             )
-        known = self._kernel_without()
-        if known is not None:
-            return known
-        # A kernel with PSI turned off at boot still shows the files in cgroup v2; one built without PSI does not.
-        if self._hierarchies.mode is Mode.V2 and self._cgroup_file("memory.pressure", parse_psi)[0] is Outcome.MISSING:
-            return self._not_built()
-        return self._disabled()
+        return self._kernel_without() or self._disabled()
 
     def _cgroup_file(self, name: str, parse: Callable[[str], object]) -> tuple[Outcome, str]:
         """What reading ``name`` in a cgroup that stands for the pods' comes to, and that cgroup."""
@@ -148,7 +142,8 @@ class PsiSupport:
                 "Remove that boot argument and reboot the node.",
             )
         if mode is Mode.V2:
-            return self._not_built()
+            # A kernel that measures no pressure shows no file of it, built without or turned off alike.
+            return self._disabled()
         if self._build.openeuler:
             missing = self._build.missing_arguments(*_V1_ARGUMENTS)
             return self._disabled() if missing else self._not_built("CONFIG_PSI_CGROUP_V1")
@@ -208,7 +203,7 @@ class PsiSupport:
             return Absence(
                 Reason.PSI_DISABLED,
                 "The kernel was booted with psi=0: pressure (PSI) is off.",
-                "Remove psi=0 from the boot arguments, add " + " ".join(wanted) + " and reboot the node.",
+                f"Write {' '.join(wanted)} in place of psi=0 in the boot arguments, and reboot the node.",
             )
         cure = _BOOT.format(" ".join(missing))
         if self._build.options is None:

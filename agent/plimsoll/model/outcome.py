@@ -15,17 +15,22 @@ class Outcome(StrEnum):
     """The answer to one kernel read or write. The values are label values of metrics: keep them stable."""
 
     OK = "ok"
-    GONE = "gone"  # the cgroup vanished: ENODEV from an open file, ENOENT below a vanished directory
+    GONE = "gone"  # the cgroup vanished: ENODEV from a file held open; looked for again it is MISSING
     MISSING = "missing"  # ENOENT: this kernel, or this cgroup, does not have the file
     DENIED = "denied"  # EACCES, EPERM, EROFS
     REJECTED = "rejected"  # EINVAL, ERANGE, E2BIG: the kernel does not take this value
     BUSY = "busy"  # EBUSY, EAGAIN, EINTR: may pass later
-    UNSUPPORTED = "unsupported"  # EOPNOTSUPP: the file is there, the feature is off (PSI disabled at boot)
+    UNSUPPORTED = "unsupported"  # EOPNOTSUPP: the file is there, the feature is off (openEuler's pressure.stat)
     NOSPACE = "nospace"  # ENOSPC
     ESCAPED = "escaped"  # the path left the tree it must stay in: EXDEV, ELOOP
     MALFORMED = "malformed"  # read, but not in a format this version knows
     STUCK = "stuck"  # no answer before the deadline
     FAILED = "failed"  # any other errno
+    # Only of writes:
+    UNCHANGED = "unchanged"  # the value stood there already: nothing was written
+    CLAMPED = "clamped"  # the kernel took the write and keeps another value
+    DRIFTED = "drifted"  # somebody else changed the knob; not written in this tick
+    HELD = "held"  # not tried: no journal, no budget, or given up on this knob
 
 
 _BY_ERRNO = {

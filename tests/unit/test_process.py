@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.process import Process, ProcessError
+from tests.process import Process, ProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,117 @@
+"""
+Pods in a guest, as a kubelet and a container runtime leave them: cgroups, processes in them, a manifest for the agent.
+
+Owns names and places. The cgroups of the systemd driver are made by systemd itself, those of the cgroupfs driver with
+mkdir, as the kubelet does.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.vm.agent import HOME, PODS
+from tests.vm.machine import Machine
+
+NAMESPACE = "shop"
+
+
+class Pod:
+    """One pod with one container. ``number`` tells a guest's pods apart; ``qos``: Guaranteed, Burstable, BestEffort."""
+
+    def __init__(self, guest: Machine, number: int, name: str, qos: str = "Burstable") -> None:
+        self._guest = guest
+        self.name = name
+        self.qos = qos
+        self.uid = f"11111111-2222-3333-4444-{number:012d}"
+        self.container = f"{number:064x}"
+        self._procs: tuple[str, ...] = ()
+
+    @property
+    def slice(self) -> str:
+        """The systemd driver's unit for the pod."""
+        middle = "" if self.qos == "Guaranteed" else f"{self.qos.lower()}-"
+        return f"kubepods-{middle}pod{self.uid.replace('-', '_')}.slice"
+
+    @property
+    def scope(self) -> str:
+        """The systemd driver's unit for the container."""
+        return f"cri-containerd-{self.container}.scope"
+
+    @property
+    def slice_path(self) -> str:
+        """The pod's directory in the systemd driver, below a hierarchy's root."""
+        qos = "" if self.qos == "Guaranteed" else f"kubepods-{self.qos.lower()}.slice/"
+        return f"kubepods.slice/{qos}{self.slice}"
+
+    @property
+    def cgroupfs_path(self) -> str:
+        """The pod's directory in the cgroupfs driver, below a hierarchy's root."""
+        qos = "" if self.qos == "Guaranteed" else f"{self.qos.lower()}/"
+        return f"kubepods/{qos}pod{self.uid}"
+
+    def start(self, *properties: str) -> None:
+        """Make the cgroups with systemd, the container's with these unit properties, and a process in it that idles."""
+        # What the kubelet asks of systemd for every pod; it brings all the controllers into the pod's cgroups.
+        usual = (
+            "CPUWeight=100",
+            "CPUAccounting=yes",
+            "IOAccounting=yes",
+            "MemoryAccounting=yes",
+            "TasksAccounting=yes",
+        )
+        options = " ".join(f"-p {shlex.quote(each)}" for each in (*usual, *properties))
+        self._guest.sh(
+            f"systemd-run --quiet --scope --unit={self.scope} --slice={self.slice} {options} "
+            f"python3 {HOME}/scripts/load.py idle </dev/null >/dev/null 2>/run/{self.name}.err &"
+        )
+        self._procs = (f"/sys/fs/cgroup/{self.slice_path}/{self.scope}/cgroup.procs",)
+        self.declare()
+
+    def make(self, *controllers: str) -> None:
+        """Make the cgroups in these v1 hierarchies as the cgroupfs driver does."""
+        places = [f"/sys/fs/cgroup/{each}/{self.cgroupfs_path}/{self.container}" for each in controllers]
+        self._guest.sh(f"mkdir -p {shlex.join(places)}")
+        self._procs = tuple(f"{place}/cgroup.procs" for place in places)
+        self.declare()
+
+    def declare(self) -> None:
+        """Give the agent the pod's manifest."""
+        # A file is there whole or not at all: the agent may look at any moment.
+        self._guest.push(f"/run/{self.name}.yaml", self.manifest())
+        self._guest.sh(f"mv /run/{self.name}.yaml {PODS}/")
+
+    def forget(self) -> None:
+        """Take the manifest away, as when the pod was deleted."""
+        self._guest.sh(f"rm {PODS}/{self.name}.yaml")
+
+    def manifest(self) -> str:
+        """The pod object as YAML."""
+        return (
+            f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {self.name}\n  namespace: {NAMESPACE}\n  uid: {self.uid}\n"
+            f"status:\n  phase: Running\n  qosClass: {self.qos}\n  containerStatuses:\n"
+            f"  - name: main\n    containerID: containerd://{self.container}\n"
+        )
+
+    @contextmanager
+    def load(self, *arguments: str) -> Iterator[None]:
+        """While inside, load.py runs with these arguments in the pod's container."""
+        # It moves before it becomes the load, so that nothing it does is charged elsewhere, into a session of its own,
+        # so that all of it can be ended.
+        join = " && ".join(f"echo $$ > {procs}" for procs in self._procs)
+        script = f'{join} && exec python3 {HOME}/scripts/load.py "$@"'
+        pid = self._guest.sh(
+            f"setsid /bin/sh -c {shlex.quote(script)} load {shlex.join(arguments)} "
+            f"</dev/null >/dev/null 2>/run/{self.name}.err & echo $!"
+        ).strip()
+        try:
+            yield
+        finally:
+            # A task that its quota holds back dies only when it may run again: until then counters still move.
+            ended = self._guest.run(
+                f"kill -KILL -- -{pid}; cat /run/{self.name}.err >&2\n"
+                f"while kill -0 -- -{pid} 2>/dev/null; do sleep 0.1; done"
+            )
+        if ended.stderr:
+            raise AssertionError(f"the load of {self.name} ended by itself: {ended.stderr}")

@@ -1,0 +1,69 @@
+"""
+A real Prometheus server in a guest, scraping the agent there, asked over its HTTP API.
+
+Owns its configuration and the questions' form.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.vm.agent import PORT as AGENT_PORT
+from tests.vm.machine import Machine
+
+PORT = 9090
+CONFIG = f"""\
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: plimsoll
+  honor_labels: true
+  static_configs: [{{targets: ["127.0.0.1:{AGENT_PORT}"]}}]
+"""
+REQUEST_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 1.0
+
+Sample = tuple[dict[str, str], float]
+
+
+class Prometheus:
+    """The server; started at once."""
+
+    def __init__(self, guest: Machine) -> None:
+        self._guest = guest
+        guest.push("/etc/prometheus/plimsoll.yml", CONFIG)
+        guest.sh(
+            "systemd-run --quiet --unit=prometheus-test.service prometheus --config.file=/etc/prometheus/plimsoll.yml "
+            f"--storage.tsdb.path=/var/lib/prometheus-test --web.listen-address=0.0.0.0:{PORT}"
+        )
+        self._port = guest.forward(PORT)
+        # Without the empty ProxyHandler, urllib would send requests for the loopback to $http_proxy.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def query(self, promql: str) -> list[Sample]:
+        """The instant vector that the expression is now. Raises OSError when there is no answer."""
+        url = f"http://127.0.0.1:{self._port}/api/v1/query?{urlencode({'query': promql})}"
+        with self._opener.open(url, timeout=REQUEST_SECONDS) as response:
+            answer: dict[str, Any] = json.load(response)
+        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+
+    def wait(self, promql: str, accept: Callable[[list[Sample]], bool], seconds: float) -> list[Sample]:
+        """The first vector that is accepted. Raises AssertionError with the last one at the deadline."""
+        deadline = time.monotonic() + seconds
+        last: object = None
+        while time.monotonic() < deadline:
+            try:
+                found = self.query(promql)
+            except OSError as error:
+                # It takes seconds to start.
+                last = error
+            else:
+                if accept(found):
+                    return found
+                last = found
+            time.sleep(ASK_AGAIN_SECONDS)
+        raise AssertionError(f"after {seconds:.0f} s {promql} is still {last}\n{self._guest.console()}")

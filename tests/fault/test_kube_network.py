@@ -15,7 +15,7 @@ import pytest
 from plimsoll.simulator.apiserver import ApiServer
 from plimsoll.simulator.exchange import Exchange
 from plimsoll.sources.kube import KubePods
-from tests.fault.kube_day import NODE, PRIORITY, QUICK, Day, day, manifest
+from tests.fault.kube_day import NODE, PRIORITY, QUICK, Day, Step, day, manifest
 
 SO_ATTACH_FILTER = 26
 BPF_RETURN_CONSTANT = 0x06
@@ -161,21 +161,28 @@ def while_backing_off(today: Day) -> None:
     today.until(lambda: today.errors("server") > 0, "failed")
 
 
+def last_response(exchange: Exchange) -> None:
+    """A stream on a connection that the server will close after it: then the client's connection has no socket left."""
+    exchange.socket.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n")
+    exchange.hang()
+
+
 @pytest.mark.parametrize(
-    ("reach", "steps"),
+    ("reach", "lists", "watches"),
     [
-        (while_streaming, (None,)),
-        (while_waiting_for_a_header, (Exchange.hang,)),
-        (while_backing_off, (lambda exchange: exchange.status(503, "", {"Retry-After": "300"}),)),
+        (while_streaming, (), ()),
+        (while_streaming, (), (last_response,)),
+        (while_waiting_for_a_header, (Exchange.hang,), ()),
+        (while_backing_off, (lambda exchange: exchange.status(503, "", {"Retry-After": "300"}),), ()),
     ],
-    ids=["streaming", "waiting", "backing-off"],
+    ids=["streaming", "streaming-last", "waiting", "backing-off"],
 )
 def test_stop_interrupts(
-    tmp_path: Path, reach: Callable[[Day], None], steps: tuple[Callable[[Exchange], None] | None, ...]
+    tmp_path: Path, reach: Callable[[Day], None], lists: tuple[Step, ...], watches: tuple[Step, ...]
 ) -> None:
     """Whatever the thread waits for, a minute or five, it ends when it is told to, and counts no failure for it."""
     threads = {thread for thread in threading.enumerate() if thread.name == "kube"}
-    with day(tmp_path, "a", lists=steps) as today:
+    with day(tmp_path, "a", lists=lists, watches=watches) as today:
         reach(today)
         errors = today.now().state.errors
         begun = time.monotonic()

@@ -92,6 +92,16 @@ def test_a_token_that_no_header_can_carry_is_not_shown(tmp_path: Path) -> None:
     assert "secret" not in detail
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo's server is on the loopback; a proxy that a shell is set up with has no part in that."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.com")
+    with day(tmp_path, "a") as today:
+        today.until_names("a")
+
+
 def test_unchanged_pods_are_the_same_objects(tmp_path: Path) -> None:
     """A change of one pod, and a bookmark, leave the others' identity alone: who compares by identity is right."""
     with day(tmp_path, "a", "b", bookmark_seconds=0.05) as today:

@@ -13,8 +13,10 @@ import pytest
 
 from plimsoll.simulator.exchange import status_object, text
 from plimsoll.sources.kube.failure import Failure, Reason
+from plimsoll.sources.kube.report import Report
 from plimsoll.sources.kube.timing import Timing
-from plimsoll.sources.kube.watch import PodWatch, Query, Report
+from plimsoll.sources.kube.transport import Query
+from plimsoll.sources.kube.watch import PodWatch
 
 POD = {
     "metadata": {"namespace": "shop", "name": "a", "uid": "00000000-0000-0000-0000-000000000001"},

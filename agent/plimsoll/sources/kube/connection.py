@@ -25,6 +25,7 @@ from urllib3.exceptions import TimeoutError as SlowError
 from plimsoll import __version__
 from plimsoll.sources.kube.failure import Failure, Reason
 from plimsoll.sources.kube.timing import Timing
+from plimsoll.sources.kube.transport import Query
 
 _CHUNK = 64 << 10
 
@@ -117,7 +118,7 @@ class Connection:
         self._client.close()
         self._client = client
 
-    def get(self, path: str, query: tuple[tuple[str, str], ...], read_seconds: float) -> Response:
+    def get(self, path: str, query: Query, read_seconds: float) -> Response:
         """
         Send one request and wait for the header of its response.
 

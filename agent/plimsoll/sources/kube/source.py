@@ -17,8 +17,9 @@ from plimsoll.config.annotations import intent
 from plimsoll.config.schema import PrioritySection
 from plimsoll.model.pod import Pod, PodObject
 from plimsoll.model.snapshot import PodSet, SourceState
+from plimsoll.sources.kube.report import NAME, Report
 from plimsoll.sources.kube.timing import Timing
-from plimsoll.sources.kube.watch import NAME, PodWatch, Report
+from plimsoll.sources.kube.watch import PodWatch
 
 _POISON_SHOWN = 20
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)

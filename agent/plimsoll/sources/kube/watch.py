@@ -5,83 +5,33 @@ The state machine only: connections come through :class:`Transport`, time throug
 hours of outage are played in milliseconds. It must not know HTTP libraries, threads or priorities.
 
 Four rules hold it together. Only a complete list replaces what is known. An event changes one pod. Whatever fails, the
-last good set stays, for ever if need be. Nothing is asked again without a jittered delay.
+last good set stays, for ever if need be. Nothing that failed is asked again without a jittered delay.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from random import Random
-from typing import Protocol
 
 from plimsoll.config.pod_object import PodRejected
 from plimsoll.log import Event, Log
-from plimsoll.model.pod import PodObject
 from plimsoll.sources.kube.backoff import Backoff
-from plimsoll.sources.kube.failure import Failure, Reason, of_status
-from plimsoll.sources.kube.table import Change, Listing, PodTable, Poison, version_text
+from plimsoll.sources.kube.failure import Failure, Reason
+from plimsoll.sources.kube.report import NAME, Report
+from plimsoll.sources.kube.status import check_status, of_error_event
+from plimsoll.sources.kube.table import Change, Listing, PodTable, version_text
 from plimsoll.sources.kube.timing import Timing
+from plimsoll.sources.kube.transport import Query, Stop, Transport
 from plimsoll.sources.kube.wire import decode, decode_list, lines
 
 PODS = "/api/v1/pods"
 # The API server's own limit on an object is 1.5 MiB.
 LINE_LIMIT = 4 << 20
 LIST_LIMIT = 64 << 20
-_STATUS_LIMIT = 64 << 10
-_STATUS_SECONDS = 10.0
 # Answered from the API server's cache: thousands of agents may start together.
 _ANY_VERSION = "0"
 _GUARDED = 3
-
-NAME = "api-server"
-Query = tuple[tuple[str, str], ...]
-
-
-class Answer(Protocol):
-    """One HTTP response, its body unread. Reading raises Failure."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def retry_after(self) -> float | None: ...
-
-    def read(self, limit: int, seconds: float) -> bytes: ...
-
-    def chunks(self) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
-
-
-class Transport(Protocol):
-    """GET requests to one API server. Both raise Failure."""
-
-    def get(self, path: str, query: Query, read_seconds: float) -> Answer: ...
-
-    def reload(self) -> None: ...
-
-
-class Stop(Protocol):
-    """What ``threading.Event`` is: asked, and waited for instead of sleeping."""
-
-    def is_set(self) -> bool: ...
-
-    def wait(self, timeout: float) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is known now. ``good``: when the known set was last confirmed, by the clock; ``None``: never."""
-
-    objects: tuple[PodObject, ...] = ()
-    poison: tuple[Poison, ...] = ()
-    ok: bool = False
-    complete: bool = False
-    good: float | None = None
-    detail: str = "the API server has not answered yet"
-    errors: Mapping[str, int] = field(default_factory=dict)
 
 
 class PodWatch:
@@ -169,7 +119,7 @@ class PodWatch:
         answer = self._transport.get(PODS, query, self._timing.list_read)
         listing = Listing()
         try:
-            _check_status(answer, "list")
+            check_status(answer, "list")
             fields = decode_list(
                 answer.read(LIST_LIMIT, self._timing.list_total), lambda raw: self._table.collect(listing, raw)
             )
@@ -198,7 +148,7 @@ class PodWatch:
         answer = self._transport.get(PODS, query, timing.watch_read)
         accepted = False
         try:
-            _check_status(answer, "watch")
+            check_status(answer, "watch")
             # The server knows the version the watch goes on from: nothing was missed.
             self._confirmed()
             accepted = True
@@ -228,7 +178,7 @@ class PodWatch:
             case "BOOKMARK":
                 change = Change.TAKEN
             case "ERROR":
-                raise _of_error_event(raw)
+                raise of_error_event(raw)
             case _:
                 # A newer API server's invention: what it means is not known, the next events still are.
                 self._errors[Reason.UNKNOWN_EVENT] += 1
@@ -302,35 +252,6 @@ class PodWatch:
                 errors={str(reason): count for reason, count in self._errors.items()},
             )
         )
-
-
-def _check_status(answer: Answer, verb: str) -> None:
-    if answer.status == 200:
-        return
-    # The body of an error is a Status object from the API server and anything at all from what stands before it.
-    try:
-        status = decode(answer.read(_STATUS_LIMIT, _STATUS_SECONDS))
-    except Failure:
-        status = None
-    raise of_status(answer.status, verb, _message(status), answer.retry_after)
-
-
-def _of_error_event(raw: object) -> Failure:
-    code = raw.get("code") if isinstance(raw, dict) else None
-    if not isinstance(code, int):
-        return Failure(Reason.MALFORMED, "watch pods: an ERROR event without a code", relist=True)
-    details = raw.get("details") if isinstance(raw, dict) else None
-    seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None
-    retry_after = float(seconds) if isinstance(seconds, int) and seconds > 0 else None
-    failure = of_status(code, "watch", _message(raw), retry_after)
-    # The stream broke off with an error of the server's own: what it would have said is not known.
-    failure.relist = True
-    return failure
-
-
-def _message(status: object) -> str:
-    message = status.get("message") if isinstance(status, dict) else None
-    return message[:200] if isinstance(message, str) else ""
 
 
 _log = Log("kube")

@@ -31,6 +31,7 @@ class Demonstration:
                 stdout=out if terminal is None else terminal,
                 stderr=error,
                 env={**os.environ, "TMPDIR": str(self.temporary), **environment},
+                preexec_fn=_heed_signals,  # noqa: PLW1509 - nothing but signal(2) happens there
             )
 
     @property
@@ -51,6 +52,12 @@ class Demonstration:
 
     def left(self) -> list[Path]:
         return list(self.temporary.iterdir())
+
+
+def _heed_signals() -> None:
+    """As in a terminal: what runs the tests (nohup, a background job) may ignore some, and the demo keeps to that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

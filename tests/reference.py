@@ -75,10 +75,13 @@ def _kind(field: dict[str, object], known: dict[str, dict[str, object]]) -> str:
         return f"mapping of {keys} to {_kind(field['additionalProperties'], known)}"
     if field["type"] == ["string", "number"]:
         return "duration"
-    return {"string": "text", "boolean": "`true` or `false`", "integer": "whole number"}[field["type"]] + _bounds(field)
+    kinds = {"string": "text", "boolean": "`true` or `false`", "integer": "whole number", "number": "number"}
+    return kinds[field["type"]] + _bounds(field)
 
 
 def _bounds(field: dict[str, object]) -> str:
+    if "exclusiveMinimum" in field:
+        return f", more than {field['exclusiveMinimum']}, at most {field['maximum']}"
     return f", {field['minimum']} to {field['maximum']}" if "minimum" in field else ""
 
 

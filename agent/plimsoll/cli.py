@@ -16,9 +16,12 @@ from plimsoll import __version__, status
 from plimsoll.config.loader import ConfigFile, load_config
 from plimsoll.config.problem import ConfigError
 from plimsoll.config.schema import Config
-from plimsoll.daemon import Agent, AlreadyRunning, capabilities, node_name_default, one_page
+from plimsoll.daemon import Agent, AlreadyRunning
 from plimsoll.log import configure
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Result
 from plimsoll.model.snapshot import Capability
+from plimsoll.once import capabilities, node_name_default, one_page, plan, restore
 from plimsoll.options import Options
 from plimsoll.simulator import demo
 
@@ -57,13 +60,25 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the agent")
     _host(run)
     run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
-    run.add_argument("--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock")
+    _state(run)
     run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
     run.set_defaults(run=_run)
 
     metrics = commands.add_parser("metrics", help="observe once and print the metrics")
     _host(metrics)
     metrics.set_defaults(run=_metrics)
+
+    planned = commands.add_parser("plan", help="what would be written, why, and what stands there; nothing is written")
+    _host(planned)
+    _state(planned)
+    planned.add_argument("--format", choices=("table", "json"), default="table")
+    planned.set_defaults(run=_plan)
+
+    restored = commands.add_parser("restore", help="put back what an agent that no longer runs has left")
+    restored.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
+    _state(restored)
+    restored.add_argument("--all", action="store_true", help="also what is meant to stay, as far as the kernel lets it")
+    restored.set_defaults(run=_restore)
 
     doctor = commands.add_parser("doctor", help="what this node can do and, where it cannot, why and the cure")
     doctor.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
@@ -95,6 +110,12 @@ def _host(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock and the journal"
+    )
+
+
 def _run(options: argparse.Namespace) -> int:
     file = ConfigFile(options.config) if options.config else None
     config = file.config if file is not None else Config()
@@ -118,6 +139,64 @@ def _metrics(options: argparse.Namespace) -> int:
     chosen = Options(root=options.root, pods=options.pods, kubeconfig=options.kubeconfig, node_name=options.node_name)
     sys.stdout.write(one_page(chosen, config).decode())
     return EX_OK
+
+
+def _plan(options: argparse.Namespace) -> int:
+    config = load_config(options.config) if options.config else Config()
+    chosen = Options(
+        root=options.root,
+        pods=options.pods,
+        kubeconfig=options.kubeconfig,
+        node_name=options.node_name,
+        state_dir=options.state_dir,
+    )
+    acting = plan(chosen, config)
+    rows = [("enforce", each) for each in acting.results] + [("observe", each) for each in acting.observed]
+    if options.format == "json":
+        document = {
+            "policies": [
+                {"policy": each.policy, "mode": each.mode, "status": each.status, "detail": each.detail}
+                for each in acting.reports
+            ],
+            "writes": [{"mode": mode, **_result(each)} for mode, each in rows],
+        }
+        print(json.dumps(document, indent=2))
+        return EX_OK
+    for report in acting.reports:
+        print(f"{report.policy}: mode {report.mode}, {report.status}{' ' if report.detail else ''}{report.detail}")
+    for mode, each in rows:
+        write = each.write
+        would = "stands already" if each.outcome is Outcome.UNCHANGED else f"{each.before} -> {write.value}"
+        if each.outcome not in (Outcome.OK, Outcome.UNCHANGED):
+            would += f" ({each.outcome})"
+        print(f"{mode:7}  {write.target.path or 'the node'}  {write.knob}: {would}\n         {write.reason}")
+    changes = sum(each.outcome is not Outcome.UNCHANGED for _, each in rows)
+    print(f"{changes} of {len(rows)} knobs would change; nothing was written.")
+    return EX_OK
+
+
+def _result(each: Result) -> dict[str, object]:
+    write = each.write
+    return {
+        "policy": write.policy,
+        "target": write.target.path,
+        "knob": write.knob,
+        "value": write.value,
+        "before": each.before,
+        "outcome": each.outcome,
+        "onExit": write.on_exit,
+        "reason": write.reason,
+    }
+
+
+def _restore(options: argparse.Namespace) -> int:
+    results, left = restore(options.root, options.state_dir, kept=options.all)
+    for each in results:
+        write = each.write
+        print(f"{write.target.path or 'the node'}  {write.knob}: {each.before} -> {each.after}: {each.outcome}")
+    done = sum(each.outcome is Outcome.OK for each in results)
+    print(f"{done} knobs put back, {left} left.")
+    return EX_OK if left == 0 else EX_FAILED
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -14,24 +14,23 @@ import time
 from collections.abc import Callable
 
 from plimsoll import __version__
+from plimsoll.actor import Actor
 from plimsoll.config.loader import ConfigFile, Loaded
 from plimsoll.config.schema import Config
+from plimsoll.exporter.audit import AuditLog
 from plimsoll.exporter.http import HttpServer
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
-from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.lock import Held, InstanceLock, Taken
-from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log, configure
-from plimsoll.model.snapshot import Capability
+from plimsoll.model.acting import Acting
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
 
 CONFIG_SECONDS = 5.0
-# For a command that observes once: what a person waits for.
-PODS_DEADLINE = 30.0
+# The state directory is in memory on most nodes: three files of this size are the log's part of the agent's limit.
+AUDIT_BYTES = 2 << 20
 
 
 class AlreadyRunning(Exception):  # noqa: N818 - a state of the node, not a fault
@@ -64,6 +63,8 @@ class Agent:
         self._observer = Observer(options, config, self._source, clock)
         self._exporter = Exporter(config.pressure)
         self._server = HttpServer(self._exporter, options.listen or config.http.listen, config.http)
+        self._actor: Actor | None = None
+        self._audit: AuditLog | None = None
         self._started = clock()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -94,6 +95,16 @@ class Agent:
             # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
             _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
         self._observer.state_directory = taken
+        # Without the lock another agent may be writing: only what would be written is said.
+        actor = self._actor = Actor(
+            self._observer.host,
+            self._observer.hierarchies,
+            self._options.state_dir,
+            self._config,
+            clock=self._clock,
+            read_only=not isinstance(taken, Held),
+        )
+        self._audit = self._open_audit() if isinstance(taken, Held) else None
         previous = self._install_signals()
         try:
             self._server.start()
@@ -108,6 +119,11 @@ class Agent:
             )
             self._loop()
         finally:
+            # First of all, and while the source still knows the pods: the kubelet does not wait for long.
+            self._record(Acting(results=actor.restore()))
+            actor.close()
+            if self._audit is not None:
+                self._audit.close()
             self._source.stop()
             self._server.stop()
             self._observer.close()
@@ -148,10 +164,26 @@ class Agent:
         begun = self._clock()
         self._follow_config(begun)
         snapshot = self._observer.snapshot()
+        acting = None if self._actor is None else self._actor.act(snapshot)
         self._heartbeat = self._clock()
-        self._exporter.observe(snapshot, self._facts())
+        self._exporter.observe(snapshot, self._facts(), acting)
+        if acting is not None:
+            self._record(acting)
         self._tick_seconds = self._clock() - begun
         self._tick_seconds_total += self._tick_seconds
+
+    def _open_audit(self) -> AuditLog | None:
+        try:
+            return AuditLog(
+                self._observer.host.open(self._options.state_dir, os.O_RDONLY | os.O_DIRECTORY), max_bytes=AUDIT_BYTES
+            )
+        except OSError as error:
+            _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, error=repr(error))
+            return None
+
+    def _record(self, acting: Acting) -> None:
+        if self._audit is not None:
+            self._audit.record(self._observer.sequence, time.time(), acting, self._exporter.owners)
 
     def _facts(self) -> AgentFacts:
         return AgentFacts(
@@ -165,6 +197,7 @@ class Agent:
             config_reload_unix=self._reload_unix,
             config_problems=self._problems,
             native=native_available()[0],
+            audit_lines_lost=None if self._audit is None else self._audit.lost,
         )
 
     def _follow_config(self, now: float) -> None:
@@ -182,6 +215,8 @@ class Agent:
             configure(level=reload.config.log.level, style=reload.config.log.format)
             self._observer.reconfigure(reload.config)
             self._exporter.reconfigure(reload.config.pressure)
+            if self._actor is not None:
+                self._actor.reconfigure(reload.config)
             self._reload_ok, self._reload_unix, self._problems = True, time.time(), ()
             _log.info(Event.CONFIG_RELOADED, file=self._options.config)
         else:
@@ -194,51 +229,3 @@ def _allow_open_files() -> None:
     # Each pod's files are held open. The soft limit is small for the sake of select(2), which nothing here uses.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def node_name_default() -> str:
-    """The name of this node: the downward API's variable, else the host name, as the kubelet does."""
-    return os.environ.get("NODE_NAME") or os.uname().nodename.lower()
-
-
-def one_page(options: Options, config: Config) -> bytes:
-    """
-    Observe once and give the metrics as text.
-
-    Raises TimeoutError when the pods are not to be had: a page without pods would look like a node without pods.
-    """
-    clock = time.monotonic
-    source = pod_source(options, clock)
-    observer = Observer(options, config, source, clock)
-    try:
-        source.start()
-        if not source.wait_complete(PODS_DEADLINE):
-            raise TimeoutError(
-                f"no list of pods within {PODS_DEADLINE:g} s: {source.observe(config.priority).state.detail}"
-            )
-        exporter = Exporter(config.pressure)
-        begun = clock()
-        snapshot = observer.snapshot()
-        exporter.observe(
-            snapshot,
-            AgentFacts(
-                version=__version__,
-                started=begun,
-                heartbeat=begun,
-                interval=config.pressure.interval,
-                tick_seconds=clock() - begun,
-                tick_seconds_total=clock() - begun,
-                config_reload_unix=time.time(),
-                native=native_available()[0],
-            ),
-        )
-        return exporter.text()
-    finally:
-        source.stop()
-        observer.close()
-
-
-def capabilities(root: str) -> tuple[Capability, ...]:
-    """What this node can do. Raises OSError when ``root`` is not a directory."""
-    with HostFs(root) as host, Hierarchies.detect(host) as hierarchies:
-        return probe(host, hierarchies, Kubepods.find(hierarchies))

@@ -41,7 +41,11 @@ class Event(StrEnum):
     HTTP_FAILED = "http-failed"
     HTTP_LISTENING = "http-listening"
     INTENT_REJECTED = "intent-rejected"
+    JOURNAL_SET_ASIDE = "journal-set-aside"
     POD_REJECTED = "pod-rejected"
+    POLICY_SKIPPED = "policy-skipped"
+    RESTORED = "restored"
+    RESTORE_FAILED = "restore-failed"
     SERIES_DROPPED = "series-dropped"
     SOURCE_FAILED = "source-failed"
     SOURCE_RECOVERED = "source-recovered"
@@ -50,6 +54,7 @@ class Event(StrEnum):
     TICK_FAILED = "tick-failed"
     TICK_LATE = "tick-late"
     TLS_RELOADED = "tls-reloaded"
+    WRITE_FAILED = "write-failed"
 
 
 class RateLimit:

@@ -54,7 +54,11 @@ def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) ->
 
 
 class Observer:
-    """Turns the host and the pods into snapshots, one per call."""
+    """
+    Turns the host and the pods into snapshots, one per call.
+
+    ``host`` and ``hierarchies`` stay open until :meth:`close`; ``sequence`` counts the snapshots made.
+    """
 
     def __init__(
         self, options: Options, config: Config, source: PodSource, clock: Callable[[], float] = time.monotonic
@@ -63,10 +67,10 @@ class Observer:
         self._config = config
         self._source = source
         self._clock = clock
-        self._host = HostFs(options.root)
-        self._hierarchies = Hierarchies.detect(self._host)
+        self.host = HostFs(options.root)
+        self.hierarchies = Hierarchies.detect(self.host)
         self._cgroups = self._pod_cgroups()
-        self._node = NodeFiles(self._host)
+        self._node = NodeFiles(self.host)
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
         self._samples: tuple[PodSample, ...] = ()
         self._node_sample = NodeSample()
@@ -75,14 +79,14 @@ class Observer:
         # What taking the lock came to, once somebody tried: one of the things a node can or cannot do.
         self.state_directory: Held | Taken | Unusable | None = None
         self._last: float | None = None
-        self._sequence = 0
+        self.sequence = 0
         self._seen: float | None = None
         self._failures = 0
 
     def _pod_cgroups(self) -> PodCgroups:
         pressure = self._config.pressure
         return PodCgroups(
-            self._hierarchies,
+            self.hierarchies,
             BatchReader(MAX_OPEN_FILES),
             containers=pressure.containers,
             derived=pressure.derived,
@@ -122,9 +126,9 @@ class Observer:
             self._probe(now)
         interval = None if self._last is None else now - self._last
         self._last = now
-        self._sequence += 1
+        self.sequence += 1
         return Snapshot(
-            sequence=self._sequence,
+            sequence=self.sequence,
             monotonic=now,
             unix=time.time(),
             interval=interval,
@@ -144,7 +148,7 @@ class Observer:
     def _probe(self, now: float) -> None:
         self._probed = now
         before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(self._host, self._hierarchies, self._cgroups.kubepods, self.state_directory)
+        self._capabilities = probe(self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory)
         for each in self._capabilities:
             if each.name in before and before[each.name].available != each.available:
                 _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)
@@ -153,8 +157,8 @@ class Observer:
         """Let go of the host."""
         self._worker.stop()
         self._cgroups.close()
-        self._hierarchies.close()
-        self._host.close()
+        self.hierarchies.close()
+        self.host.close()
 
 
 _log = Log("observer")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from plimsoll.model.acting import Mode, Status
 from plimsoll.model.pod import Priority
 from plimsoll.model.pressure import PRESSURE_STAT_CAUSES, PSI_CAUSES, Source
 from plimsoll.terminal import Cell, Colour, Column, Style, bar, cells, fit, paint, printable, table
@@ -171,6 +172,7 @@ def _notes(document: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> It
             problems = section.get("problems")
             details = "; ".join(_text(each) for each in problems) if isinstance(problems, list) else ""
             yield f"{name}: NOT TAKEN, the last good one is in force: {details}"
+    yield from _acting(document)
     for each in _mappings(document.get("capabilities")):
         if each.get("available") is False:
             yield f"missing: {_text(each.get('name'))} ({_text(each.get('reason'))}): {_text(each.get('detail'))}"
@@ -180,6 +182,40 @@ def _notes(document: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> It
             yield f"ignored: {where}: {_text(each.get('key'))}: {_text(each.get('message'))}"
     for each in _mappings(document.get("unreadable")):
         yield f"left out: {_text(each.get('pod'))}: {_text(each.get('message'))}"
+
+
+def _acting(document: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each policy, and one for each thing that keeps them from acting."""
+    for each in _mappings(document.get("policies")):
+        yield _policy(each)
+    acting = document.get("acting")
+    if not isinstance(acting, Mapping):
+        return
+    if acting.get("journalOk") is False:
+        yield f"journal: NOT WRITABLE ({_text(acting.get('journal'))}), no knob is touched for the first time"
+    for each in _mappings(acting.get("disabled")):
+        yield f"knob: {_text(each.get('knob'))} GIVEN UP for now ({_text(each.get('errno'))})"
+    if stuck := _number(acting.get("stuckSeconds")):
+        yield f"writes: STUCK for {_duration(stuck)}"
+    if lost := _number(acting.get("auditLinesLost")):
+        yield f"audit: {lost:.0f} lines LOST"
+
+
+def _policy(policy: Mapping[str, Any]) -> str:
+    mode, status = policy.get("mode"), policy.get("status")
+    line = f"policy: {_text(policy.get('policy'))}: {_text(mode)}"
+    if mode == Mode.OFF:
+        return line
+    wants, would = _number(policy.get("writes")), _number(policy.get("wouldChange"))
+    if wants is not None:
+        line += f", wants {wants:.0f} values"
+    if would is not None:
+        line += f", would change {would:.0f} now"
+    if status != Status.OK:
+        name = _text(status)
+        line += f", {name.upper() if name == Status.SKIPPED else name} ({_text(policy.get('reason'))})"
+        line += f": {_text(policy.get('detail'))}"
+    return line
 
 
 def _order(pod: Mapping[str, Any]) -> tuple[int, str, str]:

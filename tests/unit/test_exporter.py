@@ -19,7 +19,7 @@ from plimsoll.exporter.tls import TlsState
 from plimsoll.model.pod import Priority
 from plimsoll.model.pressure import Source
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import BAD_SOURCES, FACTS, busy, pod, pod_sample, pressures, snapshot
+from tests.fixtures.snapshots import BAD_SOURCES, FACTS, busy, pod, pod_sample, pressures, snapshot, trouble
 
 
 class _Fixed:
@@ -56,7 +56,8 @@ def test_the_whole_page_is_the_librarys():
     exporter = Exporter(PressureSection.model_validate({"windows": ["10s", "60s", "300s"], "containers": True}))
     tls = TlsState(ok=True, loaded_unix=1_795_507_200.5)
     exporter.observe(busy(20, tick=1), FACTS)
-    families = list(exporter.families(busy(20, tick=2, sources=BAD_SOURCES), FACTS, tls))
+    facts = replace(FACTS, audit_lines_lost=2)
+    families = list(exporter.families(busy(20, tick=2, sources=BAD_SOURCES), facts, tls, trouble()))
 
     ours = _values(render(families).decode())
     library = _values(generate_latest(_Fixed(families)).decode())

@@ -24,6 +24,16 @@ from tests.fixtures.hosts.faults import Faults
 
 PSI_OF_PODS = ("psi-cpu", "psi-memory", "psi-io")
 KUBEPODS = f"{trees.CGROUP}/kubepods.slice"
+# What pods can be given is the business of test_kernel_knob_support.py.
+KNOBS = {
+    Name.CPU_IDLE,
+    Name.CPU_WEIGHT,
+    Name.CPU_SHARES,
+    Name.CPU_QOS_LEVEL,
+    Name.MEMORY_QOS_LEVEL,
+    Name.MEMCG_QOS_ENABLE,
+    Name.MEMORY_LOW,
+}
 
 
 def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[str, Capability]:
@@ -35,7 +45,8 @@ def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[st
 
 def reasons(found: dict[str, Capability]) -> dict[str, str]:
     """What is absent and why, without the reader that depends on how this tree was built."""
-    return {name: each.reason for name, each in found.items() if not each.available and name != "native-reader"}
+    left_out = {"native-reader", *KNOBS}
+    return {name: each.reason for name, each in found.items() if not each.available and name not in left_out}
 
 
 def without(tree: trees.Tree, *ends: str) -> trees.Tree:

@@ -119,8 +119,11 @@ def test_doctor_accepts_the_node(node):
     missing = {each["name"]: each["reason"] for each in found if not each["available"]}
     missing.pop("native-reader", None)  # depends on how this program was built
 
-    lacks = "psi-irq" if node.kind is Kind.OPENEULER_V1 else "pressure-stat"
-    assert missing == {lacks: "not-built"}
+    if node.kind is Kind.OPENEULER_V1:
+        assert missing == {"psi-irq": "not-built", "cpu-weight": "cgroup-v1", "memory-low": "cgroup-v1"}
+    else:
+        openeuler = ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable")
+        assert missing == {"cpu-shares": "cgroup-v2", **dict.fromkeys(openeuler, "not-built")}
 
 
 def test_the_real_agent_follows_the_node(node, tmp_path):

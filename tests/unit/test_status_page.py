@@ -18,11 +18,24 @@ from plimsoll.exporter.page import duration, fragments
 from plimsoll.exporter.page_assets import CONTENT_SECURITY_POLICY, SCRIPT, STYLE
 from plimsoll.exporter.page_pods import size
 from plimsoll.exporter.tls import TlsState
+from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Knob, Result
 from plimsoll.model.pod import Priority, Rejected
 from plimsoll.model.pressure import Pressure, PressureLine, Source
 from plimsoll.model.snapshot import Capability, CgroupState, NodeSample, PodSample, Snapshot, SourceState
-from tests.fixtures.snapshots import BAD_SOURCES, FACTS, busy, odd_pods, pod, pod_sample, pressures, snapshot
+from tests.fixtures.snapshots import (
+    BAD_SOURCES,
+    FACTS,
+    busy,
+    odd_pods,
+    pod,
+    pod_sample,
+    pressures,
+    snapshot,
+    trouble,
+    write,
+)
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{}{0}\u202e\ud800"
 VOID = {"meta", "link", "rect", "circle", "path"}
@@ -57,16 +70,16 @@ class Parsed(HTMLParser):
             self.text += data
 
 
-def page(of: Snapshot | None, **facts: object) -> str:
+def page(of: Snapshot | None, acting: Acting | None = None, **facts: object) -> str:
     exporter = Exporter(PressureSection())
     exporter.tls = facts.pop("tls", None)
     if of is not None:
-        exporter.observe(of, replace(FACTS, **facts))
+        exporter.observe(of, replace(FACTS, **facts), acting)
     return b"".join(fragments(exporter.page)).decode()
 
 
-def text(of: Snapshot | None, **facts: object) -> str:
-    return re.sub(r"\s+", " ", Parsed(page(of, **facts)).text)
+def text(of: Snapshot | None, acting: Acting | None = None, **facts: object) -> str:
+    return re.sub(r"\s+", " ", Parsed(page(of, acting, **facts)).text)
 
 
 def hostile_snapshot() -> Snapshot:
@@ -94,11 +107,11 @@ def hostile_snapshot() -> Snapshot:
 def test_no_text_from_outside_becomes_markup():
     """Names, annotation values, errors, file names: all of them hostile, and the page has no element more."""
     attacked = Parsed(
-        page(hostile_snapshot(), config_reload_ok=False, config_problems=(HOSTILE,), version=HOSTILE).replace(
-            "\u202e", "!"
-        )
+        page(
+            hostile_snapshot(), trouble(HOSTILE), config_reload_ok=False, config_problems=(HOSTILE,), version=HOSTILE
+        ).replace("\u202e", "!")
     )
-    calm = Parsed(page(busy(), config_reload_ok=False, config_problems=("x",)))
+    calm = Parsed(page(busy(), trouble(), config_reload_ok=False, config_problems=("x",)))
 
     assert attacked.open == calm.open == []
     assert {tag for tag, _ in attacked.elements} <= {tag for tag, _ in calm.elements} | {"details", "summary"}
@@ -107,7 +120,7 @@ def test_no_text_from_outside_becomes_markup():
     assert {name for _, attributes in attacked.elements for name in attributes} <= names
     values = [value for _, attributes in attacked.elements for value in attributes.values()]
     assert not [value for value in values if value and "alert(" in value]
-    assert attacked.text.count("alert(1)") > 20
+    assert attacked.text.count("alert(1)") > 30
 
 
 def test_markup_escapes_what_is_not_markup():
@@ -247,6 +260,109 @@ def test_a_source_that_never_answered():
     assert "No pods on this node." in text(snapshot(()))
 
 
+def test_a_policy_that_only_observes():
+    """What it wants, what it would change now and for whom, and what it cannot do here."""
+    acting = Acting(
+        reports=(Report("preemption", Mode.OBSERVE, Status.OK, writes=3, lacking=("memory-low",)),),
+        observed=(
+            Result(write("kubepods/x", Knob.CPU_IDLE, "1", reason="gives way"), Outcome.OK, "0"),
+            Result(write("kubepods/y", Knob.CPU_IDLE, "1"), Outcome.UNCHANGED, "1", "1"),
+        ),
+        journal="fresh",
+    )
+    seen = text(snapshot((pod_sample(0),)), acting)
+
+    assert "preemption✓ okobserves only: would change 1 knob now · wants 3 values" in seen
+    assert "! it would do more, but this node lacks: memory-low" in seen
+    assert "would make 1 changeshop/checkout-7d9f8c6b5-0: cpu.idle 0 → 1gives way" in seen
+    assert "0 knobs to put back in the end · journal: fresh" in seen
+    assert "Recent changes None since start." in seen.replace("changesNone", "changes None")
+
+
+@pytest.mark.parametrize(
+    ("report", "shown"),
+    [
+        (Report("preemption", Mode.OFF, Status.OFF), "preemptionoffoff"),
+        (
+            Report("preemption", Mode.ENFORCE, Status.WAITING, "sources", "Not all pods are known."),
+            "preemptionwaitingenforcesNot all pods are known.",
+        ),
+        (
+            Report("preemption", Mode.ENFORCE, Status.MISSING, "capability", "This node lacks: x.", lacking=("x",)),
+            "preemptionmissingenforces · wants 0 valuesThis node lacks: x.",
+        ),
+        (
+            Report(
+                "preemption", Mode.ENFORCE, Status.SKIPPED, "exception", "KeyError: 1", 1, failures={"exception": 2}
+            ),
+            "preemption✗ exceptionenforces · wants 1 value · failed 2 times since startKeyError: 1",
+        ),
+    ],
+    ids=["off", "waiting", "missing", "skipped"],
+)
+def test_a_policy_that_does_nothing_says_why(report, shown):
+    """And only one that failed is an alarm."""
+    seen = text(snapshot(()), Acting(reports=(report,)))
+
+    assert shown in seen
+    assert ("Policy preemption failed" in seen) == (report.status is Status.SKIPPED)
+
+
+def test_what_keeps_the_agent_from_acting_stands_first():
+    """A failing policy, a journal that cannot be written, a knob given up on, a write that hangs, a lost audit line."""
+    seen = text(busy(), trouble(), audit_lines_lost=3)
+
+    for each in (
+        "! Policy preemption failed (exception); what it wanted before is heldno such thing",
+        "! The journal cannot be written",
+        "State: quarantined.",
+        "! Knob memory.low is given up on for now (EINVAL)",
+        "! A write hangs in the kernel for 12 s",
+        "! 3 lines of the audit log are lost",
+    ):
+        assert each in seen
+        assert seen.index(each) < seen.index("Node pressure")
+    assert "! " not in text(snapshot((pod_sample(2),)), Acting(), audit_lines_lost=0)
+
+
+def test_recent_changes_are_few_and_the_newest_first():
+    """Five at a glance, fifty to open; what came of each, on whose cgroup, and when."""
+    results = tuple(Result(write(f"kubepods/{n}", Knob.CPU_IDLE, "1"), Outcome.OK, "0", "1") for n in range(70))
+    seen = text(snapshot((pod_sample(0),)), Acting(results=results))
+    order = [int(each) for each in re.findall(r"kubepods/(\d+)✓ ok", seen)]
+
+    assert order == list(range(69, 19, -1))
+    assert seen.index("kubepods/65✓") < seen.index("45 before") < seen.index("kubepods/64✓")
+    odd = text(snapshot((pod_sample(0),)), trouble("8M"))
+    assert "shop/checkout-7d9f8c6b5-0✗ rejected (EINVAL)memory.low 8M wanted, 8M stands08:00:01 UTC · preemption" in odd
+    assert "shop/checkout-7d9f8c6b5-0✓ okcpu.idle 0 → 1" in odd
+
+
+def test_the_page_of_acting_is_bounded():
+    """Ten thousand writes, notes and endless values make a page a phone can take."""
+    endless = "x" * 10_000
+    wishes = tuple(write(f"kubepods/{n}", Knob.CPU_IDLE, endless, reason=endless) for n in range(10_000))
+    acting = Acting(
+        reports=(
+            Report(
+                "preemption",
+                Mode.OBSERVE,
+                Status.OK,
+                detail=endless,
+                writes=10_000,
+                notes=tuple(Note(endless, "Why", endless) for _ in range(1000)),
+            ),
+        ),
+        results=tuple(Result(each, Outcome.OK, endless, endless) for each in wishes),
+        observed=tuple(Result(each, Outcome.OK, endless) for each in wishes),
+    )
+
+    assert len(page(snapshot(()), acting)) < 250_000
+    seen = text(snapshot(()), acting)
+    assert "would make the first 50 of 10000" in seen
+    assert "the first 50 of 1000 notes" in seen
+
+
 def test_before_the_first_tick():
     """A page that looks again by itself."""
     assert "No observation was made yet." in text(None)
@@ -255,7 +371,7 @@ def test_before_the_first_tick():
 
 def test_the_page_is_for_every_screen_and_reader():
     """Language, title, viewport, one main, headings in order, refresh without a script, bars hidden from readers."""
-    whole = page(busy())
+    whole = page(busy(), trouble())
     elements = Parsed(whole).elements
     tags = [tag for tag, _ in elements]
 
@@ -267,6 +383,7 @@ def test_the_page_is_for_every_screen_and_reader():
     assert all(attributes.get("aria-hidden") == "true" for tag, attributes in elements if tag == "svg")
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in whole
     identities = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert {"would-1", "notes-0"} <= set(identities)
     assert len(identities) == len(set(identities))
 
 

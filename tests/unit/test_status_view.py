@@ -60,6 +60,8 @@ def document(*pods, **more):
         "sources": [{"name": "kernel", "ok": True, "ageSeconds": 0.2, "detail": ""}],
         "capabilities": [{"name": "psi-cpu", "available": True, "reason": "", "detail": "fine", "cure": ""}],
         "nodePressure": {"cpu": {"source": "psi", "some": line(avg10=0.125)}},
+        "policies": [],
+        "acting": None,
         "pods": list(pods),
         **more,
     }
@@ -112,6 +114,44 @@ def test_a_status_on_80_columns():
     ]
 
 
+def test_policies_have_a_line_each():
+    """What each wants and would change, what it waits for or failed at, and what keeps the agent from writing."""
+    policy = {"policy": "preemption", "mode": "enforce", "status": "ok", "writes": 12, "wouldChange": None}
+    picture = view(
+        document(
+            policies=[
+                policy,
+                policy | {"mode": "observe", "wouldChange": 3},
+                policy | {"mode": "off", "status": "off", "writes": 0},
+                policy | {"status": "skipped", "reason": "exception", "detail": "KeyError: 1"},
+                policy | {"status": "waiting", "reason": "sources", "detail": "Not all known.", "writes": None},
+            ],
+            acting={
+                "journal": "fresh",
+                "journalOk": False,
+                "disabled": [{"knob": "cpu.idle", "errno": "EINVAL"}],
+                "stuckSeconds": 75.0,
+                "auditLinesLost": 2,
+            },
+        ),
+        PLAIN,
+    )
+
+    assert picture[picture.index("sources: kernel good, 0 s old") + 1 :] == [
+        "policy: preemption: enforce, wants 12 values",
+        "policy: preemption: observe, wants 12 values, would change 3 now",
+        "policy: preemption: off",
+        "policy: preemption: enforce, wants 12 values, SKIPPED (exception): KeyError: 1",
+        "policy: preemption: enforce, waiting (sources): Not all known.",
+        "journal: NOT WRITABLE (fresh), no knob is touched for the first time",
+        "knob: cpu.idle GIVEN UP for now (EINVAL)",
+        "writes: STUCK for 1 min 15 s",
+        "audit: 2 lines LOST",
+    ]
+    calm = {"journalOk": True, "disabled": [], "stuckSeconds": 0.0, "auditLinesLost": 0}
+    assert view(document(acting=calm), PLAIN) == view(document(), PLAIN)
+
+
 def test_colours_mean_degrees():
     """Green is felt by nobody, yellow is felt, red hurts; high stands out and low steps back; widths stay."""
     style = Style(width=78, colour=True, unicode=True)
@@ -151,11 +191,13 @@ def test_hostile_names_are_escaped():
             node=evil,
             version=evil,
             capabilities=[{"name": evil, "available": False, "reason": evil, "detail": evil}],
+            policies=[{"policy": evil, "mode": evil, "status": evil, "reason": evil, "detail": evil}],
+            acting={"journal": evil, "journalOk": False, "disabled": [{"knob": evil, "errno": evil}]},
         ),
         Style(width=200, unicode=True),
     )
     assert not [each for each in drawn if re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", each)]
-    assert sum(r"\x1b]0;owned\x07\u202e日本\r\n" in each for each in drawn) >= 4
+    assert sum(r"\x1b]0;owned\x07\u202e日本\r\n" in each for each in drawn) >= 7
 
 
 JSON = st.recursive(

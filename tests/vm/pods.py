@@ -18,9 +18,15 @@ NAMESPACE = "shop"
 
 
 class Pod:
-    """One pod with one container. ``number`` tells a guest's pods apart; ``qos``: Guaranteed, Burstable, BestEffort."""
+    """
+    One pod with one container. ``number`` tells a guest's pods apart; ``qos``: Guaranteed, Burstable, BestEffort;
+    ``priority``: what its owner says, if anything.
+    """
 
-    def __init__(self, guest: Machine, number: int, name: str, qos: str = "Burstable") -> None:
+    def __init__(
+        self, guest: Machine, number: int, name: str, qos: str = "Burstable", priority: str | None = None
+    ) -> None:
+        self.priority = priority
         self._guest = guest
         self.name = name
         self.qos = qos
@@ -88,8 +94,10 @@ class Pod:
 
     def manifest(self) -> str:
         """The pod object as YAML."""
+        said = "" if self.priority is None else f"  annotations: {{plimsoll.io/qos-priority: {self.priority}}}\n"
         return (
             f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {self.name}\n  namespace: {NAMESPACE}\n  uid: {self.uid}\n"
+            f"{said}"
             f"status:\n  phase: Running\n  qosClass: {self.qos}\n  containerStatuses:\n"
             f"  - name: main\n    containerID: containerd://{self.container}\n"
         )

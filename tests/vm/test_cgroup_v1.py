@@ -53,7 +53,8 @@ def test_doctor_knows_the_node(agent: Agent, limited: Pod) -> None:
     assert found["cgroup"]["detail"].startswith("cgroup v1;")
     assert found["kubepods"]["detail"] == "cgroupfs driver at /kubepods."
     assert absent == {
-        "pressure-stat": "not-built",
+        **dict.fromkeys(("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable"), "not-built"),
+        **dict.fromkeys(("cpu-weight", "memory-low"), "cgroup-v1"),
         **{f"psi-{each}": "cgroup-v1" for each in ("cpu", "memory", "io", "irq")},
     }
     assert all(found[name]["cure"] for name in absent)

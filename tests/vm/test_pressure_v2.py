@@ -195,4 +195,5 @@ def test_doctor_knows_the_node(node: Node) -> None:
     assert found["cgroup"]["detail"].startswith("cgroup v2;")
     assert found["kubepods"]["detail"] == "systemd driver at /kubepods.slice."
     # Debian builds its kernels without CONFIG_IRQ_TIME_ACCOUNTING.
-    assert absent == {"pressure-stat": "not-built", "psi-irq": "not-built"}
+    openeuler = ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable")
+    assert absent == {"psi-irq": "not-built", "cpu-shares": "cgroup-v2", **dict.fromkeys(openeuler, "not-built")}

@@ -128,9 +128,10 @@ def _explain(error: dict[str, object], location: Path) -> tuple[str, str]:
         return "is missing", "add it"
     if kind in {"literal_error", "enum"}:
         return f"{shown} is not one of the values it takes", f"use one of: {limits.get('expected', '')}"
-    if kind in {"greater_than_equal", "less_than_equal"}:
-        bound = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits['le']}"
-        return f"{shown} is out of range", f"use {bound:s}"
+    bounds = {"ge": "at least", "le": "at most", "gt": "more than", "lt": "less than"}
+    bound = next((f"{words} {limits[each]}" for each, words in bounds.items() if each in limits), None)
+    if bound is not None:
+        return f"{shown} is out of range", f"use {bound}"
     if kind == "value_error":
         return f"{shown} cannot be used", str(limits.get("error", "correct it"))
     expected = str(kind).removesuffix("_type").removesuffix("_parsing").replace("_", " ")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from plimsoll.config import pod_resources
 from plimsoll.config.annotations import KEYS
 from plimsoll.model.pod import Container, PodObject, QosClass
 
@@ -57,6 +58,7 @@ def decode(raw: object) -> PodObject | PodRejected:
         )
     spec, status = _mapping(raw.get("spec")), _mapping(raw.get("status"))
     phase, priority_class = status.get("phase"), spec.get("priorityClassName")
+    memory = pod_resources.memory(spec)
     return PodObject(
         uid=uid[:64],
         namespace=namespace,
@@ -69,6 +71,9 @@ def decode(raw: object) -> PodObject | PodRejected:
         containers=tuple(_containers(status)),
         annotations=_allowed(annotations),
         labels=_allowed(metadata.get("labels")),
+        memory_request_bytes=memory.request,
+        memory_limit_bytes=memory.limit,
+        resizing=pod_resources.resizing(status),
     )
 
 

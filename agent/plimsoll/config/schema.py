@@ -11,9 +11,10 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, WithJsonSchema
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema
 
+from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.config.section import Section
 from plimsoll.model.pod import Priority, QosClass
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?", re.ASCII)
@@ -35,19 +36,6 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": ["string", "number"], "description": 'A duration: "500ms", "5s", "1m30s", or seconds.'}),
 ]
-
-
-class Section(BaseModel):
-    """The habits of every section: unknown keys are refused, values are not coerced, nothing changes later."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=False,
-        validate_by_alias=True,
-        allow_inf_nan=False,
-    )
 
 
 class LogSection(Section):
@@ -111,6 +99,7 @@ class Config(Section):
     http: HttpSection = HttpSection()
     priority: PrioritySection = PrioritySection()
     pressure: PressureSection = PressureSection()
+    preemption: PreemptionSection = PreemptionSection()
 
 
 def json_schema() -> dict[str, Any]:

@@ -72,6 +72,45 @@ SOURCE_ERRORS = Family(
 READ_ERRORS = Family(
     "plimsoll_read_errors_total", "counter", "Kernel files that could not be read, by outcome.", ("file", "outcome")
 )
+POLICY_STATUS = Family(
+    "plimsoll_policy_status", "gauge", "1 for what each policy came to in the last tick.", ("policy", "mode", "status")
+)
+POLICY_SKIPPED = Family(
+    "plimsoll_policy_skipped_total", "counter", "Ticks in which a policy failed, by reason.", ("policy", "reason")
+)
+POLICY_WRITES = Family(
+    "plimsoll_policy_writes", "gauge", "Values the policy wants, whether they stand already or not.", ("policy", "mode")
+)
+POLICY_OBSERVED = Family(
+    "plimsoll_policy_observed_writes",
+    "gauge",
+    "Values that would be written now if the policy did not only observe.",
+    ("policy",),
+)
+POLICY_NOTES = Family(
+    "plimsoll_policy_notes", "gauge", "What pods' owners should know, by reason.", ("policy", "reason")
+)
+POLICY_CONFLICTS = Family(
+    "plimsoll_policy_conflicts", "gauge", "Knobs for which two policies want different values; the first one wins."
+)
+WRITES = Family(
+    "plimsoll_writes_total",
+    "counter",
+    "What trying to write a knob came to, by outcome. One that stood already is not counted.",
+    ("policy", "knob", "outcome"),
+)
+KNOB_DRIFT = Family(
+    "plimsoll_knob_drift_total", "counter", "Times somebody else had changed a knob the agent holds.", ("knob",)
+)
+KNOB_DISABLED = Family(
+    "plimsoll_knob_disabled", "gauge", "1 for a knob given up on for now, with the kernel's errno.", ("knob", "reason")
+)
+KNOBS_HELD = Family("plimsoll_knobs_held", "gauge", "Knobs whose original value is kept to be put back.")
+JOURNAL_OK = Family(
+    "plimsoll_journal_ok", "gauge", "0 while the journal cannot be written: no knob is touched for the first time."
+)
+ACTING_STUCK = Family("plimsoll_acting_stuck_seconds", "gauge", "How long a write has not come back; 0: none hangs.")
+AUDIT_LOST = Family("plimsoll_audit_lines_lost_total", "counter", "Lines of the audit log that could not be written.")
 BUILD = Family("plimsoll_build_info", "gauge", "The running version.", ("version", "python", "native"))
 TICKS = Family("plimsoll_ticks_total", "counter", "Observations since start.")
 TICK_SECONDS = Family("plimsoll_tick_seconds_total", "counter", "Time spent observing.")
@@ -110,6 +149,19 @@ FAMILIES = (
     SOURCE_STUCK,
     SOURCE_ERRORS,
     READ_ERRORS,
+    POLICY_STATUS,
+    POLICY_SKIPPED,
+    POLICY_WRITES,
+    POLICY_OBSERVED,
+    POLICY_NOTES,
+    POLICY_CONFLICTS,
+    WRITES,
+    KNOB_DRIFT,
+    KNOB_DISABLED,
+    KNOBS_HELD,
+    JOURNAL_OK,
+    ACTING_STUCK,
+    AUDIT_LOST,
     BUILD,
     TICKS,
     TICK_SECONDS,

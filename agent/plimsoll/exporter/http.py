@@ -154,7 +154,7 @@ class HttpServer:
 
 def _status(page: Page | None) -> Iterable[bytes]:
     if page is not None:
-        yield json.dumps(status(page.snapshot, page.agent, page.tls)).encode()
+        yield json.dumps(status(page.snapshot, page.agent, page.tls, page.acting, page.recent)).encode()
 
 
 async def _rendered(rendition: Rendition, page: Page | None, request: Request, kind: str, *headers: str) -> Reply:

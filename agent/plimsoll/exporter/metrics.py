@@ -16,8 +16,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from plimsoll.config.schema import PressureSection
+from plimsoll.exporter.acting_series import acting_samples
+from plimsoll.exporter.changes import Change, Owners, Recent
 from plimsoll.exporter.exposition import Family, Labels, Samples, Series, render
 from plimsoll.exporter.families import (
+    AUDIT_LOST,
     BUILD,
     CAPABILITY,
     INTENT_REJECTED,
@@ -38,6 +41,7 @@ from plimsoll.exporter.families import (
 from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, PressureSeries
 from plimsoll.exporter.tls import TlsState
 from plimsoll.log import Event, Log
+from plimsoll.model.acting import Acting
 from plimsoll.model.snapshot import Snapshot
 
 # The library counts our descriptors one by one, and we hold a few for every pod.
@@ -46,7 +50,11 @@ PROCESS_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What the daemon knows of itself. Times are monotonic seconds, but for ``config_reload_unix``."""
+    """
+    What the daemon knows of itself. Times are monotonic seconds, but for ``config_reload_unix``.
+
+    ``audit_lines_lost`` is ``None`` where no audit log is kept.
+    """
 
     version: str
     started: float
@@ -58,16 +66,23 @@ class AgentFacts:
     config_reload_unix: float = 0.0
     config_problems: tuple[str, ...] = ()
     native: bool = False
+    audit_lines_lost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is served until the next tick: made once, swapped in whole."""
+    """
+    What is served until the next tick: made once, swapped in whole.
+
+    ``acting`` is ``None`` where nothing decides or acts; ``recent`` are the last changes, the newest first.
+    """
 
     snapshot: Snapshot
     agent: AgentFacts
     text: bytes
     tls: TlsState | None = None
+    acting: Acting | None = None
+    recent: tuple[Change, ...] = ()
 
 
 class Exporter:
@@ -81,6 +96,7 @@ class Exporter:
         self._process = b""
         self._process_read = float("-inf")
         self._page: Page | None = None
+        self._recent = Recent()
         self.tls: TlsState | None = None
         """Told by the endpoint, from its own thread; on the page with the next tick. ``None``: plain HTTP."""
         self.reconfigure(pressure)
@@ -91,8 +107,10 @@ class Exporter:
         self._pods = PodSeries(pressure)
         self._node = PressureSeries(NODE, (), pressure)
 
-    def observe(self, snapshot: Snapshot, agent: AgentFacts) -> None:
+    def observe(self, snapshot: Snapshot, agent: AgentFacts, acting: Acting | None = None) -> None:
         """Make the page of a tick."""
+        if acting is not None:
+            self._recent.add(snapshot, acting)
         for sample in snapshot.pods:
             if sample.errors:
                 self._read_errors.update((file, outcome.value) for file, outcome in sample.errors.items())
@@ -100,8 +118,13 @@ class Exporter:
         if snapshot.monotonic - self._process_read >= PROCESS_SECONDS:
             self._process_read = snapshot.monotonic
             self._process = generate_latest(self._registry)
-        text = render(self.families(snapshot, agent, tls)) + self._process
-        self._page = Page(snapshot, agent, text, tls)
+        text = render(self.families(snapshot, agent, tls, acting)) + self._process
+        self._page = Page(snapshot, agent, text, tls, acting, self._recent.newest_first())
+
+    @property
+    def owners(self) -> Owners:
+        """Whose cgroups those of the last two ticks with an ``acting`` are."""
+        return self._recent.owners
 
     @property
     def page(self) -> Page | None:
@@ -113,7 +136,7 @@ class Exporter:
         return b"" if self._page is None else self._page.text
 
     def families(
-        self, snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None
+        self, snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None, acting: Acting | None = None
     ) -> Iterator[tuple[Family, Samples]]:
         """Every family with its samples, in the order of the page."""
         yield from self._capped(self._pods.families(snapshot.pods))
@@ -133,6 +156,11 @@ class Exporter:
             SOURCE_ERRORS, [((each.name, why), count) for each in sources for why, count in each.errors.items()]
         )
         yield _family(READ_ERRORS, sorted(self._read_errors.items()))
+        if acting is not None:
+            for family, samples in acting_samples(acting):
+                yield _family(family, samples)
+        if agent.audit_lines_lost is not None:
+            yield _family(AUDIT_LOST, [((), agent.audit_lines_lost)])
         yield _family(BUILD, [((agent.version, platform.python_version(), str(agent.native).lower()), 1)])
         yield _family(TICKS, [((), snapshot.sequence)])
         yield _family(TICK_SECONDS, [((), agent.tick_seconds_total)])

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from plimsoll.exporter.markup import NOTHING, Html, joined, markup, stranger
 from plimsoll.exporter.metrics import Page
+from plimsoll.exporter.page_acting import acting_alerts, changes_section, policies_section
 from plimsoll.exporter.page_assets import ICON, SCRIPT, STYLE
 from plimsoll.exporter.page_pods import PodView, bars, shares
 from plimsoll.model.snapshot import Capability, Snapshot, SourceState
@@ -72,6 +73,9 @@ def _whole(page: Page) -> Iterator[Html]:
         _alerts(page),
     )
     yield _node(snapshot)
+    if page.acting is not None:
+        yield policies_section(page.acting, snapshot)
+        yield changes_section(page.recent)
     yield _sources(snapshot.sources)
     yield _capabilities(snapshot.capabilities)
     yield from _pods(snapshot)
@@ -97,6 +101,8 @@ def _alerts(page: Page) -> Html:
                 (f"{where}: {message}" for where, _, message in page.snapshot.poison),
             )
         )
+    if page.acting is not None:
+        found.extend(_alert(title, lines) for title, lines in acting_alerts(page.acting, page.agent.audit_lines_lost))
     return markup('<div class="alerts">{}</div>\n', joined(found))
 
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from plimsoll.exporter.acting_series import decided, observed_writes
+from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name, owners_of, would_change
 from plimsoll.exporter.metrics import AgentFacts
 from plimsoll.exporter.tls import TlsState
+from plimsoll.model.acting import Acting, Note, Report
+from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
 from plimsoll.model.snapshot import PodSample, Snapshot
 
 
-def status(snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None) -> dict[str, object]:
-    """JSON-ready data. Times are seconds, memory bytes, shares 0 to 1; unknown is ``null`` or absent."""
+def status(
+    snapshot: Snapshot,
+    agent: AgentFacts,
+    tls: TlsState | None = None,
+    acting: Acting | None = None,
+    recent: Sequence[Change] = (),
+) -> dict[str, object]:
+    """
+    JSON-ready data. Times are seconds, memory bytes, shares 0 to 1; unknown is ``null`` or absent.
+
+    ``acting`` is ``None`` where nothing decides or acts; ``recent``: the last changes, the newest first.
+    """
     return {
         "version": agent.version,
         "node": snapshot.node_name,
@@ -40,6 +56,10 @@ def status(snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None) -
             }
             for each in snapshot.capabilities
         ],
+        "acting": None if acting is None else _acting(acting, agent),
+        "policies": [] if acting is None else _policies(acting, snapshot),
+        "changes": [each.facts() for each in recent[:SHOWN]],
+        "wouldChange": [] if acting is None else _would_change(acting, snapshot),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
         "memoryAvailableBytes": snapshot.node.memory_available_bytes,
         "cpus": snapshot.node.cpus,
@@ -49,6 +69,69 @@ def status(snapshot: Snapshot, agent: AgentFacts, tls: TlsState | None = None) -
             {"pod": where, "reason": reason, "message": message} for where, reason, message in snapshot.poison
         ],
     }
+
+
+def _acting(acting: Acting, agent: AgentFacts) -> dict[str, object]:
+    return {
+        "journal": acting.journal,
+        "journalOk": acting.journal_ok,
+        "held": acting.held,
+        "stuckSeconds": acting.stuck_seconds,
+        "disabled": [{"knob": knob, "errno": errno_name(code)} for knob, code in acting.disabled.items()],
+        "drifts": dict(acting.drifts),
+        "conflictCount": len(acting.conflicts),
+        "conflicts": [_conflict(each) for each in acting.conflicts[:SHOWN]],
+        "auditLinesLost": agent.audit_lines_lost,
+    }
+
+
+def _conflict(conflict: Conflict) -> dict[str, object]:
+    kept, dropped = conflict
+    return {
+        "target": kept.target.path,
+        "knob": kept.knob,
+        "kept": {"policy": kept.policy, "value": bounded(kept.value)},
+        "dropped": {"policy": dropped.policy, "value": bounded(dropped.value)},
+    }
+
+
+def _policies(acting: Acting, snapshot: Snapshot) -> list[dict[str, object]]:
+    names = {each.pod.uid: (each.pod.namespace, each.pod.name) for each in snapshot.pods}
+    would = observed_writes(acting)
+    return [_policy(each, would.get(each.policy), names) for each in acting.reports]
+
+
+def _policy(report: Report, would: int | None, names: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+    return {
+        "policy": report.policy,
+        "mode": report.mode,
+        "status": report.status,
+        "reason": report.reason,
+        "detail": bounded(report.detail),
+        "writes": report.writes if decided(report) else None,
+        "wouldChange": would,
+        "lacking": list(report.lacking),
+        "failures": dict(report.failures),
+        "noteCount": len(report.notes),
+        "notes": [_note(each, names) for each in report.notes[:SHOWN]],
+    }
+
+
+def _note(note: Note, names: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+    namespace, pod = names.get(note.pod, (None, None))
+    return {
+        "namespace": namespace,
+        "pod": pod,
+        "uid": note.pod,
+        "reason": note.reason,
+        "message": bounded(note.message),
+    }
+
+
+def _would_change(acting: Acting, snapshot: Snapshot) -> list[dict[str, object]]:
+    owners = owners_of(snapshot)
+    found = would_change(acting)[:SHOWN]
+    return [change(each, snapshot.sequence, snapshot.unix, owners).facts() for each in found]
 
 
 def _pod(sample: PodSample) -> dict[str, object]:

@@ -13,6 +13,7 @@ from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.cgroup import CGROUP_ROOT, Hierarchies, Mode
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.knob_support import KnobSupport
 from plimsoll.kernel.kubepods import MAX_DEPTH, Kubepods
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.psi_support import Absence, PsiSupport
@@ -35,6 +36,13 @@ class Name(StrEnum):
     PSI_NODE = "psi-node"
     MEMORY_CONTROLLER = "memory-controller"
     CPU_CONTROLLER = "cpu-controller"
+    CPU_IDLE = "cpu-idle"
+    CPU_WEIGHT = "cpu-weight"
+    CPU_SHARES = "cpu-shares"
+    CPU_QOS_LEVEL = "cpu-qos-level"
+    MEMORY_QOS_LEVEL = "memory-qos-level"
+    MEMCG_QOS_ENABLE = "memcg-qos-enable"
+    MEMORY_LOW = "memory-low"
     NATIVE_READER = "native-reader"
     STATE_DIRECTORY = "state-directory"
 
@@ -51,7 +59,9 @@ def probe(
     ``state_directory`` is what :meth:`InstanceLock.acquire` came to; without it that capability is left out (a command
     that only looks takes no lock).
     """
-    psi = PsiSupport(host, hierarchies, kubepods, KernelBuild.read(host))
+    build = KernelBuild.read(host)
+    psi = PsiSupport(host, hierarchies, kubepods, build)
+    knobs = KnobSupport(host, hierarchies, kubepods, build)
     found = [
         _cgroup(hierarchies),
         _kubepods(hierarchies, kubepods),
@@ -63,6 +73,17 @@ def probe(
         _capability(Name.PSI_NODE, psi.node(), "The node's pressure is measured."),
         _controller(Name.MEMORY_CONTROLLER, hierarchies, "memory"),
         _controller(Name.CPU_CONTROLLER, hierarchies, "cpu"),
+        _capability(Name.CPU_IDLE, knobs.cpu_idle(), "A pod can be left only what CPU time its siblings do not want."),
+        _capability(Name.CPU_WEIGHT, knobs.cpu_weight(), "A pod's part of the CPU can be weighed (cgroup v2)."),
+        _capability(Name.CPU_SHARES, knobs.cpu_shares(), "A pod's part of the CPU can be weighed (cgroup v1)."),
+        _capability(Name.CPU_QOS_LEVEL, knobs.cpu_qos_level(), "A pod's tasks can give way to all online tasks."),
+        _capability(
+            Name.MEMORY_QOS_LEVEL,
+            knobs.memory_qos_level(),
+            "A pod can be the first to lose its memory when it runs out.",
+        ),
+        _capability(Name.MEMCG_QOS_ENABLE, knobs.memcg_qos_enable(), "memory.qos_level can be turned on."),
+        _capability(Name.MEMORY_LOW, knobs.memory_low(), "A pod's memory can be protected from reclaim."),
         _native_reader(),
     ]
     if state_directory is not None:

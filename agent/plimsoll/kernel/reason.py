@@ -16,6 +16,7 @@ class Reason(StrEnum):
     DENIED = "denied"
     FAILED = "failed"
     KERNEL_TOO_OLD = "kernel-too-old"
+    KUBELET_PROTECTS = "kubelet-protects"  # the kubelet's own MemoryQoS has this in hand
     LOCKED = "locked"  # another instance holds the state directory
     MALFORMED = "malformed"
     NO_CGROUP = "no-cgroup"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Knob
 from plimsoll.model.pod import Container, Pod
 from plimsoll.model.pressure import Pressure
 
@@ -67,6 +68,9 @@ class PodSample:
     ``memory_bytes``/``memory_limit_bytes`` are ``None`` when unknown; an unlimited pod has no limit (``None``).
     ``errors`` maps a file's name to the outcome of reading it, only where that was not OK and is not explained by a
     capability this node lacks.
+    ``kubelet_root`` is the kubelet's own cgroup this pod is below, ``container_cgroups`` the cgroups directly below the
+    pod's own (containers and the sandbox), all as paths below the hierarchy's root. ``knobs`` are control files as they
+    were when the pod's cgroup was last looked up, only where a policy cannot do without.
     """
 
     pod: Pod
@@ -79,6 +83,9 @@ class PodSample:
     memory_limit_bytes: int | None = None
     containers: tuple[ContainerSample, ...] = ()
     errors: Mapping[str, Outcome] = field(default_factory=dict)
+    kubelet_root: str | None = None
+    container_cgroups: tuple[str, ...] = ()
+    knobs: Mapping[Knob, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

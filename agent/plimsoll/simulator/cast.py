@@ -16,6 +16,7 @@ NODE_NAME = "demo-node"
 # JSON is YAML. `shop` and `data` may raise their pods' priority, others may not; `analytics` is low by administrator.
 CONFIG = """{
   "pressure": {"interval": "1s"},
+  "preemption": {"mode": "enforce"},
   "priority": {
     "namespaces": {"analytics": "low"},
     "trustedNamespaces": ["shop", "data"]
@@ -55,16 +56,16 @@ PODS = (
     ),
     # Wants more memory than its limit lets it have: reclaims its own.
     PodSpec(
-        "analytics", "spark", Shape.BATCH, cpu=2.5, memory=2560 * _MIB, io=40e6, base=0.1, lifetime=23.0, offline=True,
+        "analytics", "spark", Shape.BATCH, cpu=2.5, memory=2560 * _MIB, io=40e6, base=0.1, lifetime=23.0,
         cpu_request=0.1, memory_limit=2048 * _MIB,
     ),
     PodSpec(
-        "analytics", "etl", Shape.BATCH, cpu=1.5, memory=1536 * _MIB, io=90e6, base=0.1, lifetime=17.0, offline=True,
+        "analytics", "etl", Shape.BATCH, cpu=1.5, memory=1536 * _MIB, io=90e6, base=0.1, lifetime=17.0,
         qos_class=QosClass.BEST_EFFORT,
     ),
     # Large enough to make the whole node short of memory while it runs.
     PodSpec(
-        "ml", "train", Shape.BATCH, cpu=4.0, memory=5 * _GIB, io=20e6, base=0.1, lifetime=31.0, offline=True,
+        "ml", "train", Shape.BATCH, cpu=4.0, memory=5 * _GIB, io=20e6, base=0.1, lifetime=31.0,
         qos_class=QosClass.BEST_EFFORT, annotations={"volcano.sh/preemptable": "true"},
     ),
     PodSpec("kube-system", "node-local-dns", Shape.STEADY, cpu=0.1, memory=64 * _MIB, cpu_request=0.1),

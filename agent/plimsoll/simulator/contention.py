@@ -13,7 +13,7 @@ time are plausible and bounded, not predictions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from plimsoll.simulator.psi import NO_STALL, Stall
@@ -56,10 +56,6 @@ class Demand:
     cpu_limit: float | None = None
     memory_limit: int | None = None
     offline: bool = False
-
-    def online(self) -> Demand:
-        """The same demand on a kernel that makes no difference."""
-        return replace(self, offline=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 A whole node in a folder: the files an agent reads below a root, following a workload as time goes by.
 
 Owns the pods' books and when which file changes. It must not know time by itself (:meth:`SimulatedNode.advance` is
-told), nor Kubernetes beyond the pod objects it gives. What the agent writes into the folder is not read back yet: no
-capability writes.
+told), nor Kubernetes beyond the pod objects it gives. Of what the agent writes into the folder, the CPU knobs take
+effect; memory's are kept, and change nothing.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from enum import StrEnum
 from random import Random
 
@@ -99,10 +100,10 @@ class SimulatedNode:
         return Account(split=self._cgroups.split)
 
     def _live(self, step_ns: int) -> None:
-        demands = {uid: self._workload.demand(pod, self.seconds) for uid, (pod, _) in self._running.items()}
-        if not self._cgroups.split:
-            # A stock kernel knows no offline pods; what it has instead is their small weight.
-            demands = {uid: demand.online() for uid, demand in demands.items()}
+        demands = {
+            uid: replace(self._workload.demand(pod, self.seconds), offline=self._cgroups.gives_way(pod))
+            for uid, (pod, _) in self._running.items()
+        }
         uses = contend(self._capacity, demands)
         for uid, (_, account) in self._running.items():
             account.advance(step_ns, (uses[uid],))

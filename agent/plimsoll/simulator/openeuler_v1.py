@@ -51,6 +51,10 @@ class OpenEulerV1:
         for hierarchy in (_CPU, _MEMORY, f"{_BASE}/cpuset", f"{_BASE}/blkio"):
             for path in _CLASSES.values():
                 self._tree.directory(f"{hierarchy}/{path}")
+        for path in _CLASSES.values():
+            self._knobs(path)
+            self._tree.fixed(f"{_CPU}/{path}/cpu.shares", "1024\n")
+        self._tree.fixed("proc/sys/vm/memcg_qos_enable", "0\n")
         self.show_groups(accounts)
 
     def add(self, pod: Instance) -> None:
@@ -60,13 +64,22 @@ class OpenEulerV1:
             self._tree.fixed(f"{_CPU}/{path}/cpu.shares", f"{cpu_shares(spec)}\n")
             self._tree.fixed(f"{_CPU}/{path}/cpu.cfs_period_us", f"{_PERIOD_US}\n")
             self._tree.fixed(f"{_CPU}/{path}/cpu.cfs_quota_us", f"{_quota(spec)}\n")
-            self._tree.fixed(f"{_CPU}/{path}/cpu.qos_level", "-1\n" if spec.offline else "0\n")
+            self._knobs(path)
             limit = _NO_LIMIT if spec.memory_limit is None else spec.memory_limit
             self._tree.fixed(f"{_MEMORY}/{path}/memory.limit_in_bytes", f"{limit}\n")
         # The sandbox only holds the namespaces: its processes sleep for ever.
         idle = Account(split=True)
         self._show_cpu(f"{self._pod(pod)}/{pod.sandbox}", idle, idle)
         self._show_memory(f"{self._pod(pod)}/{pod.sandbox}", idle)
+
+    def gives_way(self, pod: Instance) -> bool:
+        """Whether the pod runs only when no other wants to: somebody wrote so."""
+        return self._tree.read(f"{_CPU}/{self._pod(pod)}/cpu.qos_level").strip() == "-1"
+
+    def _knobs(self, path: str) -> None:
+        self._tree.fixed(f"{_CPU}/{path}/cpu.qos_level", "0\n")
+        self._tree.fixed(f"{_CPU}/{path}/cpu.idle", "0\n")
+        self._tree.fixed(f"{_MEMORY}/{path}/memory.qos_level", "0\n")
 
     def remove(self, pod: Instance) -> None:
         """Remove a pod's cgroups."""

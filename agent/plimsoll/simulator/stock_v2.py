@@ -37,6 +37,8 @@ class StockV2:
         self._tree.fixed(f"{_BASE}/cgroup.controllers", _CONTROLLERS)
         for path in (_ROOT, _slice(QosClass.BURSTABLE), _slice(QosClass.BEST_EFFORT)):
             self._tree.fixed(f"{_BASE}/{path}/cgroup.controllers", _CONTROLLERS)
+            self._tree.fixed(f"{_BASE}/{path}/cpu.weight", "100\n")
+            self._knobs(path)
         self.show_groups(accounts)
 
     def add(self, pod: Instance) -> None:
@@ -47,11 +49,20 @@ class StockV2:
             self._tree.fixed(f"{where}/cgroup.controllers", _CONTROLLERS)
             self._tree.fixed(f"{where}/cgroup.pressure", "1\n")
             self._tree.fixed(f"{where}/cpu.weight", f"{_weight(spec)}\n")
+            self._knobs(path)
             self._tree.fixed(f"{where}/cpu.max", f"{_quota(spec)} {_PERIOD_US}\n")
             self._tree.fixed(f"{where}/memory.max", f"{'max' if spec.memory_limit is None else spec.memory_limit}\n")
         # The sandbox only holds the namespaces: its processes sleep for ever.
         idle = Account(split=False)
         self._show(self._scope(pod, pod.sandbox), idle, idle)
+
+    def gives_way(self, pod: Instance) -> bool:
+        """Whether the pod runs only when no other wants to: somebody wrote so."""
+        return self._tree.read(f"{_BASE}/{self._pod(pod)}/cpu.idle").strip() == "1"
+
+    def _knobs(self, path: str) -> None:
+        for name in ("cpu.idle", "memory.low", "memory.min"):
+            self._tree.fixed(f"{_BASE}/{path}/{name}", "0\n")
 
     def remove(self, pod: Instance) -> None:
         """Remove a pod's cgroups."""

@@ -34,10 +34,18 @@ class Tree:
         os.symlink(target, self.path(path))
 
     def fixed(self, path: str, text: str) -> None:
-        """A file whose text never changes, exactly as given."""
+        """A file this program never changes after, exactly as given."""
         self.directory(os.path.dirname(path))
         with open(self.path(path), "x", encoding="ascii") as file:
             file.write(text)
+
+    def read(self, path: str) -> str:
+        """What stands in a file now: an agent may have written to it. Empty when it is not there."""
+        try:
+            with open(self.path(path), encoding="ascii") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
     def put(self, path: str, text: str) -> None:
         """

@@ -46,8 +46,7 @@ class PodSpec:
     One pod of the cast, or with a ``lifetime`` (seconds) a row of jobs one after the other.
 
     ``cpu`` (CPUs), ``memory`` (bytes) and ``io`` (bytes per second) are wanted at full load; ``base`` is the part of
-    the load that is always there. Requests and limits are Kubernetes' own, ``None`` where not set. The processes of
-    ``offline`` pods have ``cpu.qos_level`` -1 on an openEuler kernel, as an agent of that system would have set it.
+    the load that is always there. Requests and limits are Kubernetes' own, ``None`` where not set.
     """
 
     namespace: str
@@ -61,7 +60,6 @@ class PodSpec:
     cpu_request: float | None = None
     cpu_limit: float | None = None
     memory_limit: int | None = None
-    offline: bool = False
     lifetime: float | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,7 +113,6 @@ class Workload:
             weight=cpu_shares(spec),
             cpu_limit=spec.cpu_limit,
             memory_limit=spec.memory_limit,
-            offline=spec.offline,
         )
 
     def _load(self, spec: PodSpec, now: float, age: float) -> float:

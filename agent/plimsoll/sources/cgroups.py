@@ -15,6 +15,7 @@ from plimsoll.kernel.batch import UNLIMITED, BatchReader, FileSpec, Format
 from plimsoll.kernel.cgroup import Hierarchies, limit_bytes
 from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Knob
 from plimsoll.model.pod import Container, Pod
 from plimsoll.model.pressure import Pressure, PressureLine, Source
 from plimsoll.model.snapshot import CgroupState, ContainerSample, EventCount, PodSample
@@ -64,6 +65,9 @@ class _Tracked:
     state: CgroupState = CgroupState.PENDING
     scanned: float = float("-inf")
     containers: dict[str, _Group] = field(default_factory=dict)
+    kubelet_root: str | None = None
+    container_cgroups: tuple[str, ...] = ()
+    knobs: dict[Knob, str] = field(default_factory=dict)
     throttled_us: _Monotonic = field(default_factory=_Monotonic)
     throttled_periods: _Monotonic = field(default_factory=_Monotonic)
     child_throttle: dict[str, tuple[_Monotonic, _Monotonic]] = field(default_factory=dict)
@@ -134,6 +138,8 @@ class PodCgroups:
                 self._drop(group)
         tracked.group = None
         tracked.containers = {}
+        tracked.container_cgroups = ()
+        tracked.knobs = {}
 
     def _drop(self, group: _Group) -> None:
         for slot in group.slots.values():
@@ -169,8 +175,10 @@ class PodCgroups:
             tracked.inode = found.inode
             tracked.totals = {}
             tracked.group = self._open(found.path, pod_level=True)
+            tracked.kubelet_root = self._kubelet_root(found.path)
         tracked.state = CgroupState.FOUND
         self._scan_containers(tracked)
+        tracked.knobs = self._knobs(found.path)
 
     def _scan_containers(self, tracked: _Tracked) -> None:
         assert tracked.group is not None  # noqa: S101 - the caller has just set it
@@ -183,6 +191,16 @@ class PodCgroups:
         for each, path in present.items():
             if each not in tracked.containers:
                 tracked.containers[each] = self._open(path, pod_level=False)
+        tracked.container_cgroups = tuple(present.values())
+
+    def _kubelet_root(self, path: str) -> str | None:
+        return next((root.path for root in self._kubepods.roots if path.startswith(f"{root.path}/")), None)
+
+    def _knobs(self, path: str) -> dict[Knob, str]:
+        """A mark that outlives the priority it was made for can only be known by reading it."""
+        hierarchy = self._hierarchies.v1.get("cpu")
+        text = None if hierarchy is None else hierarchy.read(f"{path}/{Knob.CPU_QOS_LEVEL}").text()
+        return {} if text is None else {Knob.CPU_QOS_LEVEL: text.strip()}
 
     def _open(self, path: str, *, pod_level: bool) -> _Group:
         group = _Group(path)
@@ -240,6 +258,9 @@ class PodCgroups:
             memory_limit_bytes=limit_bytes(self._value(group, "memory.limit")),
             containers=self._container_samples(tracked) if self.with_containers else (),
             errors=self._errors(group),
+            kubelet_root=tracked.kubelet_root,
+            container_cgroups=tracked.container_cgroups,
+            knobs=tracked.knobs,
         )
 
     def _vanished(self, group: _Group) -> bool:

@@ -1,0 +1,195 @@
+"""
+Lets the policies decide on each snapshot, and carries out what they want.
+
+It owns the journal and the applier, and a thread of their own for them: a write that hangs in the kernel must not hang
+the tick. It must not know any policy's reasons, nor how the outcome is shown.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from random import Random
+
+from plimsoll.actuators.applier import Applier
+from plimsoll.actuators.journal import Journal, State
+from plimsoll.config.schema import Config
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.knob import Knobs
+from plimsoll.kernel.proc import read_boot_id
+from plimsoll.log import Event, Log
+from plimsoll.model.acting import Acting, Mode, Status
+from plimsoll.model.outcome import Outcome, outcome_of
+from plimsoll.model.plan import Plan, Result
+from plimsoll.model.snapshot import Snapshot
+from plimsoll.policies import registry
+from plimsoll.sources.worker import Stuck, Worker
+
+# A tick's writes take milliseconds; what takes this long is hung in the kernel.
+ACT_DEADLINE = 10.0
+# The kubelet gives thirty seconds from SIGTERM to SIGKILL, and the loop may be in an observation when it comes.
+RESTORE_SECONDS = 10.0
+
+# A preview reads every knob it names: as often as a person looks, not every tick.
+PREVIEW_SECONDS = 10.0
+
+_Outcomes = tuple[tuple[Result, ...], tuple[Result, ...]]
+
+
+class Actor:
+    """
+    The hands of one agent on one host.
+
+    ``host`` and ``hierarchies`` stay the caller's. ``state_directory`` is a path below the host's root, whose lock the
+    caller holds unless ``read_only``: then nothing is ever written, and :meth:`act` only says what would be.
+    """
+
+    def __init__(
+        self,
+        host: HostFs,
+        hierarchies: Hierarchies,
+        state_directory: str,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        read_only: bool = False,
+    ) -> None:
+        self._enrolled = registry.enrol(preemption_section=config.preemption)
+        self._past: registry.Past = {}
+        self._clock = clock
+        self._read_only = read_only
+        self._journal = _journal(host, state_directory, read_only=read_only)
+        if self._journal.state in (State.QUARANTINED, State.NEWER):
+            _log.warning(Event.JOURNAL_SET_ASIDE, state=self._journal.state, reason=self._journal.reason)
+        self._applier = Applier(
+            Knobs(host, hierarchies), self._journal, clock=clock, random=Random().random, pause=time.sleep
+        )
+        self._adopted = False
+        self._previewed = Plan()
+        self._preview_due = float("-inf")
+        self._preview_results: tuple[Result, ...] = ()
+        self._worker: Worker[_Outcomes] = Worker("act", clock)
+
+    def reconfigure(self, config: Config) -> None:
+        """From the next tick on. What a policy remembers is kept; what it no longer wants is put back."""
+        self._enrolled = registry.enrol(preemption_section=config.preemption)
+
+    def act(self, snapshot: Snapshot) -> Acting:
+        """Decide, write, and say what became of it. Raises nothing a policy or the kernel may cause."""
+        decisions, self._past = registry.decide(self._enrolled, snapshot, self._clock(), self._past)
+        for report in decisions.reports:
+            if report.status is Status.SKIPPED:
+                _log.error(
+                    Event.POLICY_SKIPPED,
+                    policy=report.policy,
+                    reason=report.reason,
+                    detail=report.detail,
+                    limit=report.policy,
+                )
+        results: tuple[Result, ...] = ()
+        observed: tuple[Result, ...] = ()
+        stuck = 0.0
+        if decisions.ready:
+            answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
+            if isinstance(answer, Stuck):
+                stuck = answer.seconds
+                _log.warning(Event.SOURCE_STUCK, source="act", seconds=round(stuck, 1), limit="act")
+            elif answer.error is not None or answer.value is None:
+                _log.error(Event.TICK_FAILED, source="act", error=repr(answer.error), limit="act")
+            else:
+                results, observed = answer.value
+        for each in results:
+            if each.outcome not in (Outcome.UNCHANGED, Outcome.OK, Outcome.GONE):
+                _log.warning(
+                    Event.WRITE_FAILED,
+                    knob=each.write.knob,
+                    target=each.write.target.path,
+                    value=each.write.value,
+                    found=each.after,
+                    outcome=each.outcome,
+                    limit=f"{each.write.knob} {each.outcome}",
+                )
+        return Acting(
+            reports=decisions.reports,
+            results=results,
+            observed=observed,
+            conflicts=decisions.plan.conflicts,
+            held=self._applier.held,
+            writes=dict(self._applier.writes),
+            drifts=dict(self._applier.drifts),
+            disabled=dict(self._applier.disabled),
+            journal=self._journal.state,
+            journal_ok=self._journal.writable is Outcome.OK,
+            stuck_seconds=stuck,
+        )
+
+    def _carry_out(self, decisions: registry.Decisions) -> _Outcomes:
+        if self._read_only:
+            return self._applier.preview(decisions.plan), self._preview(decisions.observed)
+        if not self._adopted:
+            self._applier.adopt()
+            self._adopted = True
+        return self._applier.execute(decisions.plan), self._preview(decisions.observed)
+
+    def _preview(self, plan: Plan) -> tuple[Result, ...]:
+        now = self._clock()
+        if plan != self._previewed or now >= self._preview_due:
+            self._previewed, self._preview_due = plan, now + PREVIEW_SECONDS
+            # What is held belongs to the policies that enforce.
+            self._preview_results = self._applier.preview(plan, releases=False)
+        return self._preview_results
+
+    def restore(self, seconds: float = RESTORE_SECONDS, *, kept: bool = False) -> tuple[Result, ...]:
+        """
+        Put back everything that still is as we left it, within ``seconds``; ``kept``: also what is meant to stay.
+
+        What could not be put back stays in the journal.
+        """
+        if self._read_only or not self._applier.held:
+            return ()
+        end = self._clock() + seconds
+        answer = self._worker.call(lambda: (self._applier.restore(end, kept=kept), ()), seconds + 1)
+        if isinstance(answer, Stuck) or answer.value is None:
+            _log.error(Event.RESTORE_FAILED, held=self._applier.held, error=repr(getattr(answer, "error", "stuck")))
+            return ()
+        results, _ = answer.value
+        _log.info(Event.RESTORED, restored=sum(each.outcome is Outcome.OK for each in results), left=self._applier.held)
+        return results
+
+    @property
+    def held(self) -> int:
+        """How many knobs there are to put back."""
+        return self._applier.held
+
+    @property
+    def enforces(self) -> bool:
+        """Whether any policy may write."""
+        return any(each.mode is Mode.ENFORCE for each in self._enrolled)
+
+    def close(self) -> None:
+        """Let go of the journal. Puts nothing back."""
+        self._worker.stop()
+        self._journal.close()
+
+
+def _journal(host: HostFs, state_directory: str, *, read_only: bool) -> Journal:
+    boot = read_boot_id(host) or "unknown"
+    try:
+        descriptor = host.open(state_directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        outcome = outcome_of(error.errno or errno.EIO)
+        if outcome is Outcome.MISSING and read_only:
+            # The agent makes it when it starts.
+            outcome = Outcome.OK
+        # Else a journal that cannot be written lets nothing be touched; the capability `state-directory` says why.
+        return Journal(None, boot, unusable=outcome, read_only=read_only)
+    try:
+        return Journal.open(descriptor, boot, fault=host.fault, read_only=read_only)
+    finally:
+        os.close(descriptor)
+
+
+_log = Log("actor")

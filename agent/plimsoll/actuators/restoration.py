@@ -1,0 +1,102 @@
+"""
+Putting everything back, from the journal alone: when the agent ends, and for ``plimsoll restore``.
+
+This module must not know plans: what a policy wants does not matter any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from plimsoll.actuators.exchange import Exchange
+from plimsoll.actuators.holding import judge_return
+from plimsoll.actuators.journal import Journal
+from plimsoll.actuators.record import Key, Record
+from plimsoll.kernel.knob import KNOBS
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Knob, OnExit, Result, Target, Write, order
+
+RELEASED = "no policy wants this any more: the original value goes back"
+ENDED = "the agent ends: the original value goes back"
+KEPT = "stays as it is: it cannot be taken back, or shall not"
+# How long to wait before asking the busy ones again.
+_PAUSE_SECONDS = 0.02
+
+
+def putting_back(key: Key, record: Record, reason: str) -> Write:
+    """The write that undoes ours. What was to be written first is to be taken back last."""
+    return Write(key.target, key.knob, record.original, record.policy, reason, record.on_exit, -record.phase)
+
+
+class Restoration:
+    """One run over one journal. ``clock`` gives monotonic seconds, ``pause`` waits for some."""
+
+    def __init__(
+        self, exchange: Exchange, journal: Journal, clock: Callable[[], float], pause: Callable[[float], None]
+    ) -> None:
+        self._exchange = exchange
+        self._journal = journal
+        self._clock = clock
+        self._pause = pause
+        self._done: list[Key] = []
+
+    def run(self, deadline: float, *, kept: bool) -> tuple[Result, ...]:
+        """
+        Put back what still is as we left it. Ends at ``deadline`` (of the clock) or soon after one system call.
+
+        ``kept``: also try what was to be kept. What could not be put back stays in the journal.
+        """
+        finished: list[Result] = []
+        due: dict[tuple[Target, Knob], tuple[int, Result]] = {}
+        for identity, result in self._look(kept=kept):
+            if result.outcome is Outcome.OK:
+                due[result.write.key] = identity, result
+            else:
+                finished.append(result)
+        while due:
+            busy: dict[tuple[Target, Knob], tuple[int, Result]] = {}
+            standing = {key: result.before or "" for key, (_, result) in due.items()}
+            for write in order((result.write for _, result in due.values()), standing):
+                identity, result = due[write.key]
+                if self._clock() >= deadline:
+                    finished.append(result._replace(outcome=Outcome.HELD))
+                    continue
+                result = self._put(identity, result)
+                if result.outcome is Outcome.BUSY:
+                    busy[write.key] = identity, result
+                else:
+                    finished.append(result)
+            if busy:
+                self._pause(_PAUSE_SECONDS)
+            due = busy
+        self._journal.forget(self._done)
+        self._journal.compact()
+        return tuple(finished)
+
+    def _look(self, *, kept: bool) -> Iterator[tuple[int, Result]]:
+        """For every knob, with its identity: OK where the original is to be written, else what is to be said of it."""
+        for key, record in tuple(self._journal.originals.items()):
+            stays = record.on_exit is OnExit.KEEP and not kept
+            write = putting_back(key, record, KEPT if stays else ENDED)
+            look = self._exchange.look(key.target, key.knob)
+            if look.outcome is Outcome.GONE or (look.outcome is Outcome.OK and look.identity != key.identity):
+                self._done.append(key)
+                yield key.identity, Result(write, Outcome.GONE, errno=look.errno)
+            elif look.outcome is not Outcome.OK:
+                yield key.identity, Result(write, look.outcome, errno=look.errno)
+            elif stays:
+                yield key.identity, Result(write, Outcome.UNCHANGED, look.text, look.text)
+            else:
+                outcome = judge_return(KNOBS[key.knob], record, look.text)
+                if outcome is not Outcome.OK:
+                    # Back already, or somebody else's from now on.
+                    self._done.append(key)
+                after = None if outcome is Outcome.OK else look.text
+                yield key.identity, Result(write, outcome, look.text, after)
+
+    def _put(self, identity: int, due: Result) -> Result:
+        target, knob = due.write.key
+        put = self._exchange.put(target, knob, identity, due.write.value)
+        if put.outcome in (Outcome.OK, Outcome.CLAMPED, Outcome.GONE):
+            self._done.append(Key(target, knob, identity))
+        return due._replace(outcome=put.outcome, after=put.after, errno=put.errno)

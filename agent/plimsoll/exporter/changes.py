@@ -1,0 +1,189 @@
+"""
+Changes of knobs as people are told of them: what is news, whose cgroup it is, with every text bounded.
+
+The applier repeats what it waits for in every tick; told again each time, it would bury what happened. This module must
+not know how a change is shown.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from plimsoll.model.acting import Acting, Status
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Knob, Result, Target
+from plimsoll.model.snapshot import Snapshot
+
+SHOWN = 50
+TEXT_LIMIT = 256
+# A cgroup's path may be as long as PATH_MAX; those of pods are some hundred bytes.
+_PATH_LIMIT = 1024
+_DONE = (Outcome.OK, Outcome.CLAMPED)
+
+Owner = tuple[str, str]
+"""A pod's namespace and name."""
+Owners = Mapping[str, Owner]
+"""The pods by the path of their cgroup below the hierarchy's root."""
+
+
+class Change(NamedTuple):
+    """
+    One result for a person. ``target`` is empty for the node, ``owner`` ``None`` where the cgroup is no pod's.
+
+    ``errno`` is its name, empty where no system call failed.
+    """
+
+    sequence: int
+    unix: float
+    policy: str
+    target: str
+    owner: Owner | None
+    knob: Knob
+    value: str
+    before: str | None
+    after: str | None
+    outcome: Outcome
+    errno: str
+    reason: str
+
+    def facts(self) -> dict[str, object]:
+        """JSON-ready data; ``time`` is seconds since the epoch."""
+        namespace, pod = self.owner or (None, None)
+        return {
+            "time": round(self.unix, 3),
+            "sequence": self.sequence,
+            "policy": self.policy,
+            "target": self.target,
+            "namespace": namespace,
+            "pod": pod,
+            "knob": self.knob,
+            "value": self.value,
+            "before": self.before,
+            "after": self.after,
+            "outcome": self.outcome,
+            "errno": self.errno,
+            "reason": self.reason,
+        }
+
+
+def change(result: Result, sequence: int, unix: float, owners: Owners) -> Change:
+    """What a result is to a person, who knows pods rather than cgroups."""
+    write = result.write
+    return Change(
+        sequence,
+        unix,
+        write.policy,
+        bounded(write.target.path, _PATH_LIMIT),
+        owner_of(write.target, owners),
+        write.knob,
+        bounded(write.value),
+        None if result.before is None else bounded(result.before),
+        None if result.after is None else bounded(result.after),
+        result.outcome,
+        errno_name(result.errno),
+        bounded(write.reason),
+    )
+
+
+def owners_of(snapshot: Snapshot) -> dict[str, Owner]:
+    """Whose cgroups these are."""
+    return {
+        sample.cgroup.strip("/"): (sample.pod.namespace, sample.pod.name)
+        for sample in snapshot.pods
+        if sample.cgroup is not None
+    }
+
+
+def owner_of(target: Target, owners: Owners) -> Owner | None:
+    """The pod whose cgroup the target is, or is in."""
+    path = target.path
+    while path:
+        if path in owners:
+            return owners[path]
+        path = path.rpartition("/")[0]
+    return None
+
+
+def errno_name(code: int) -> str:
+    """``EINVAL``; empty for 0."""
+    return errno.errorcode.get(code, "unknown") if code else ""
+
+
+def bounded(text: str, limit: int = TEXT_LIMIT) -> str:
+    """At most ``limit`` characters, the last one telling that there were more."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def looked(acting: Acting) -> bool:
+    """Whether the plan of this tick came before the kernel at all: not while waiting, nor behind a write that hangs."""
+    if acting.results or acting.observed:
+        return True
+    return not acting.stuck_seconds and not any(each.writes or each.status is Status.WAITING for each in acting.reports)
+
+
+def would_change(acting: Acting) -> tuple[Result, ...]:
+    """What the policies that only observe would write now."""
+    return tuple(each for each in acting.observed if each.outcome is Outcome.OK)
+
+
+class News:
+    """Tells what is new. Every write is; what did not come to one is when it differs from the last tick's."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[Target, Knob], tuple[str, Outcome, int]] = {}
+        self._wanted: dict[tuple[Target, Knob], str] = {}
+
+    def results(self, acting: Acting) -> list[Result]:
+        """Of what was tried."""
+        if not looked(acting):
+            return []
+        before, self._told = self._told, {}
+        found = []
+        for each in acting.results:
+            if each.outcome is Outcome.UNCHANGED:
+                continue
+            if each.outcome in _DONE:
+                found.append(each)
+                continue
+            told = each.write.value, each.outcome, each.errno
+            self._told[each.write.key] = told
+            if before.get(each.write.key) != told:
+                found.append(each)
+        return found
+
+    def observed(self, acting: Acting) -> list[Result]:
+        """Of what would be written: another value than the last tick's, or one where there was none."""
+        if not looked(acting):
+            return []
+        before, self._wanted = self._wanted, {}
+        found = []
+        for each in would_change(acting):
+            self._wanted[each.write.key] = each.write.value
+            if before.get(each.write.key) != each.write.value:
+                found.append(each)
+        return found
+
+
+class Recent:
+    """The last changes, and whose cgroups they were in."""
+
+    def __init__(self, limit: int = SHOWN) -> None:
+        self._news = News()
+        self._ring: deque[Change] = deque(maxlen=limit)
+        self._present: dict[str, Owner] = {}
+        self.owners: Owners = {}
+        """Also of the pods that were there in the tick before: what their cgroups' end came to is told now."""
+
+    def add(self, snapshot: Snapshot, acting: Acting) -> None:
+        """Take in one tick."""
+        before, self._present = self._present, owners_of(snapshot)
+        self.owners = before | self._present
+        news = self._news.results(acting)
+        self._ring.extend(change(each, snapshot.sequence, snapshot.unix, self.owners) for each in news)
+
+    def newest_first(self) -> tuple[Change, ...]:
+        """What is kept."""
+        return tuple(reversed(self._ring))

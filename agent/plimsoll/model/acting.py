@@ -1,0 +1,85 @@
+"""What the policies decided and what became of it, for those who report it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Conflict, Knob, Result
+
+
+class Mode(StrEnum):
+    """What a policy's decisions come to. The values are the configuration's."""
+
+    OFF = "off"
+    OBSERVE = "observe"  # decided and reported, not written
+    ENFORCE = "enforce"
+
+
+class Status(StrEnum):
+    """What became of a policy in a tick: label values, keep them stable."""
+
+    OK = "ok"
+    OFF = "off"
+    WAITING = "waiting"  # not all of this node's pods are known yet
+    MISSING = "missing"  # this node lacks a capability it cannot do without
+    SKIPPED = "skipped"  # it failed: what it wanted last is held, as far as it may still want that
+
+
+class Note(NamedTuple):
+    """
+    Something a pod's owner would want to know, true as long as every decision repeats it.
+
+    ``pod`` is a UID. ``reason`` is a short identifier from a closed set (the type of a condition, the reason of an
+    event, a label value); ``message`` a sentence that does not change from tick to tick.
+    """
+
+    pod: str
+    reason: str
+    message: str
+
+
+class Report(NamedTuple):
+    """
+    One policy's tick, for people and metrics. ``reason`` is a short identifier and ``detail`` a sentence, both empty
+    when all is well; ``writes`` is how many values it wants; ``failures`` counts skipped ticks by reason since start.
+    """
+
+    policy: str
+    mode: Mode
+    status: Status
+    reason: str = ""
+    detail: str = ""
+    writes: int = 0
+    notes: tuple[Note, ...] = ()
+    lacking: tuple[str, ...] = ()
+    failures: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """
+    One tick of acting.
+
+    ``results``: what was written, put back or tried (UNCHANGED ones too). ``observed``: what would be, for the policies
+    that only observe; OK stands for a write. ``held``: knobs there are to put back. ``writes``: results since start by
+    (policy, knob, outcome), all but UNCHANGED; ``drifts``: times somebody else changed a knob we hold; ``disabled``:
+    knobs given up on for now, with the errno. ``journal``: the state of the journal in a word, ``journal_ok``: whether
+    new knobs may be touched. ``stuck_seconds``: how long a write has not come back (0: none).
+    """
+
+    reports: tuple[Report, ...] = ()
+    results: tuple[Result, ...] = ()
+    observed: tuple[Result, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    held: int = 0
+    writes: Mapping[tuple[str, Knob, Outcome], int] = field(default_factory=dict)
+    drifts: Mapping[Knob, int] = field(default_factory=dict)
+    disabled: Mapping[Knob, int] = field(default_factory=dict)
+    journal: str = ""
+    journal_ok: bool = True
+    stuck_seconds: float = 0.0

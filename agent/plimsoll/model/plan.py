@@ -1,0 +1,162 @@
+"""
+What policies want: desired values of owned knobs, merged to one owner each, in an order that is safe at every instant.
+
+A plan is desired state, recomputed every tick. Nothing here knows files, the kernel's answers (``actuators/``) or why a
+value is wanted (``policies/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from plimsoll.model.outcome import Outcome
+
+
+class Knob(StrEnum):
+    """A kernel control file. The value is its name on the version of cgroups that has it."""
+
+    CPU_IDLE = "cpu.idle"
+    CPU_WEIGHT = "cpu.weight"  # v2
+    CPU_SHARES = "cpu.shares"  # v1
+    CPU_QOS_LEVEL = "cpu.qos_level"  # openEuler, v1
+    MEMORY_QOS_LEVEL = "memory.qos_level"  # openEuler, v1
+    MEMORY_LOW = "memory.low"  # v2
+    MEMCG_QOS_ENABLE = "vm.memcg_qos_enable"  # openEuler, the node's
+
+
+class TargetKind(StrEnum):
+    """What a knob belongs to."""
+
+    CGROUP = "cgroup"
+    NODE = "node"
+
+
+class Target(NamedTuple):
+    """A cgroup by its path below the root of every hierarchy, or the node (empty path)."""
+
+    kind: TargetKind
+    path: str = ""
+
+    @property
+    def depth(self) -> int:
+        """How many levels below the root; the node is 0."""
+        return self.path.count("/") + 1 if self.path else 0
+
+
+NODE = Target(TargetKind.NODE)
+
+
+def cgroup(path: str) -> Target:
+    """The cgroup at ``path`` below the hierarchy's root."""
+    return Target(TargetKind.CGROUP, path.strip("/"))
+
+
+class OnExit(StrEnum):
+    """What becomes of a value when the agent ends or its policy is turned off."""
+
+    RESTORE = "restore"  # put the original back
+    KEEP = "keep"  # cannot, or must not, be taken back on a live cgroup
+
+
+class Write(NamedTuple):
+    """
+    One knob of one target shall have ``value``, spelled as the kernel prints it.
+
+    ``reason`` is a sentence for a person. A lower ``phase`` is written before a higher one, whatever the levels.
+    """
+
+    target: Target
+    knob: Knob
+    value: str
+    policy: str
+    reason: str
+    on_exit: OnExit = OnExit.RESTORE
+    phase: int = 0
+
+    @property
+    def key(self) -> tuple[Target, Knob]:
+        return self.target, self.knob
+
+
+class Conflict(NamedTuple):
+    """Two writes wanted different values of one knob: ``kept`` stands in the plan, ``dropped`` does not."""
+
+    kept: Write
+    dropped: Write
+
+
+class Plan(NamedTuple):
+    """At most one write for each knob of a target."""
+
+    writes: tuple[Write, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+
+class Result(NamedTuple):
+    """
+    What became of one write.
+
+    ``before``/``after``: what was read there before and after, ``None`` where it was not or could not be read.
+    ``errno`` is 0 where no system call failed.
+    """
+
+    write: Write
+    outcome: Outcome
+    before: str | None = None
+    after: str | None = None
+    errno: int = 0
+
+
+def merge(writes: Iterable[Write], precedence: Sequence[str]) -> Plan:
+    """
+    One owner for each knob: the policy that comes first in ``precedence``, whatever the order of ``writes``.
+
+    Between two writes of the same policy the smaller value, then the smaller reason, counts: any rule would do that
+    does not depend on order. Equal values are no conflict.
+    """
+    ranks = {policy: rank for rank, policy in enumerate(precedence)}
+
+    def rank(write: Write) -> tuple[int, str, float, str, str]:
+        return (
+            ranks.get(write.policy, len(ranks)),
+            write.policy,
+            _number(write.value),
+            write.value,
+            write.reason,
+        )
+
+    kept: dict[tuple[Target, Knob], Write] = {}
+    conflicts: list[Conflict] = []
+    for each in sorted(writes, key=rank):
+        owner = kept.setdefault(each.key, each)
+        if owner.value != each.value:
+            conflicts.append(Conflict(owner, each))
+    return Plan(tuple(kept[key] for key in sorted(kept)), tuple(conflicts))
+
+
+def order(writes: Iterable[Write], standing: Mapping[tuple[Target, Knob], str]) -> tuple[Write, ...]:
+    """
+    Sort writes so that no child is ever wider than its parent, given what stands now.
+
+    Some controllers refuse a child that is wider than its parent and others cap it without a word. So within a phase
+    what grows is written from the root down, and then what shrinks from the leaves up.
+    """
+
+    def place(write: Write) -> tuple[int, int, int, Target, Knob]:
+        now = standing.get(write.key)
+        shrinks = now is not None and _number(write.value) < _number(now)
+        return (write.phase, int(shrinks), -write.target.depth if shrinks else write.target.depth, *write.key)
+
+    return tuple(sorted(writes, key=place))
+
+
+def _number(value: str) -> float:
+    """A value as a width: ``max`` is wider than any number, and what is no number has none."""
+    if value == "max":
+        return float("inf")
+    try:
+        return float(int(value))
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,120 @@
+"""
+Commands that look, or act, once and are done.
+
+The running agent is ``daemon.py``'s business; what they print is the command line's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from plimsoll import __version__
+from plimsoll.actor import Actor
+from plimsoll.config.schema import Config
+from plimsoll.daemon import AlreadyRunning
+from plimsoll.exporter.metrics import AgentFacts, Exporter
+from plimsoll.kernel.batch import native_available
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubepods import Kubepods
+from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.probe import probe
+from plimsoll.model.acting import Acting
+from plimsoll.model.plan import Result
+from plimsoll.model.snapshot import Capability, Snapshot
+from plimsoll.observer import Observer, pod_source
+from plimsoll.options import Options
+
+# What a person waits for.
+PODS_DEADLINE = 30.0
+RESTORE_DEADLINE = 60.0
+
+
+def node_name_default() -> str:
+    """The name of this node: the downward API's variable, else the host name, as the kubelet does."""
+    return os.environ.get("NODE_NAME") or os.uname().nodename.lower()
+
+
+@contextmanager
+def _observed(options: Options, config: Config) -> Iterator[tuple[Observer, Snapshot]]:
+    source = pod_source(options)
+    observer = Observer(options, config, source)
+    try:
+        source.start()
+        if not source.wait_complete(PODS_DEADLINE):
+            detail = source.observe(config.priority).state.detail
+            raise TimeoutError(f"no list of pods within {PODS_DEADLINE:g} s: {detail}")
+        yield observer, observer.snapshot()
+    finally:
+        source.stop()
+        observer.close()
+
+
+def one_page(options: Options, config: Config) -> bytes:
+    """
+    Observe once and give the metrics as text.
+
+    Raises TimeoutError when the pods are not to be had: a page without pods would look like a node without pods.
+    """
+    begun = time.monotonic()
+    with _observed(options, config) as (_, snapshot):
+        exporter = Exporter(config.pressure)
+        seconds = time.monotonic() - begun
+        exporter.observe(
+            snapshot,
+            AgentFacts(
+                version=__version__,
+                started=begun,
+                heartbeat=begun,
+                interval=config.pressure.interval,
+                tick_seconds=seconds,
+                tick_seconds_total=seconds,
+                config_reload_unix=time.time(),
+                native=native_available()[0],
+            ),
+        )
+        return exporter.text()
+
+
+def plan(options: Options, config: Config) -> Acting:
+    """
+    What the policies want now and what would be written, with nothing written. Raises as :func:`one_page`.
+
+    ``results`` is for the policies that enforce, ``observed`` for those that only observe; OK stands for a write.
+    """
+    with _observed(options, config) as (observer, snapshot):
+        actor = Actor(observer.host, observer.hierarchies, options.state_dir, config, read_only=True)
+        try:
+            return actor.act(snapshot)
+        finally:
+            actor.close()
+
+
+def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tuple[Result, ...], int]:
+    """
+    Put back what an agent that no longer runs has left, from its journal alone.
+
+    Returns what was done, and how many knobs are still to be put back. Raises AlreadyRunning while an agent runs, and
+    OSError for a state directory that cannot be used.
+    """
+    with HostFs(root) as host:
+        taken = InstanceLock(host, state_directory).acquire()
+        if isinstance(taken, Taken):
+            raise AlreadyRunning(taken.holder_pid)
+        if not isinstance(taken, Held):
+            raise OSError(f"{taken.path}: {taken.outcome}")
+        with taken, Hierarchies.detect(host) as hierarchies:
+            actor = Actor(host, hierarchies, state_directory, Config())
+            try:
+                return actor.restore(RESTORE_DEADLINE, kept=kept), actor.held
+            finally:
+                actor.close()
+
+
+def capabilities(root: str) -> tuple[Capability, ...]:
+    """What this node can do. Raises OSError when ``root`` is not a directory."""
+    with HostFs(root) as host, Hierarchies.detect(host) as hierarchies:
+        return probe(host, hierarchies, Kubepods.find(hierarchies))

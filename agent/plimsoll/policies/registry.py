@@ -1,0 +1,200 @@
+"""
+Which policies there are, in what order they win, and how a broken one is kept from hurting the node and the others.
+
+Pure, given the time: the same arguments give the same decisions, so a recorded list of snapshots replays a day. It must
+not know what any policy wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.model.acting import Mode, Note, Report, Status
+from plimsoll.model.plan import Plan, Write, merge
+from plimsoll.model.snapshot import Snapshot
+from plimsoll.policies import preemption
+from plimsoll.policies.bounds import Territory, territory
+from plimsoll.policies.policy import Decision, Policy
+
+# 500 pods with nine cgroups each, two knobs in all of them: what a policy may want. How much of it is written in one
+# tick is another question.
+MAX_WRITES = 10_000
+MAX_NOTES = 1000
+_SHOWN = 200
+
+
+class Flaw(StrEnum):
+    """Why a policy was skipped, beside the violations of ``policies/bounds.py``: label values too."""
+
+    EXCEPTION = "exception"
+    MALFORMED = "malformed"
+    TOO_MANY = "too-many"
+
+
+class Enrolled(NamedTuple):
+    """A policy as the administrator wants it. What comes first in a sequence of these wins a knob two want."""
+
+    policy: Policy[Any, Any]
+    mode: Mode
+    config: object
+
+
+class Decisions(NamedTuple):
+    """
+    What the policies of one tick came to.
+
+    ``plan`` is to be carried out, ``observed`` only shown. While ``ready`` is false nothing may be carried out, and
+    nothing be released either: what is not in the plan is not known to be unwanted.
+    """
+
+    ready: bool
+    plan: Plan
+    observed: Plan
+    reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one policy decided last, and when (seconds of the caller's clock; ``None``: never)."""
+
+    state: object
+    decided: float | None = None
+    writes: tuple[Write, ...] = ()
+    notes: tuple[Note, ...] = ()
+    lacking: tuple[str, ...] = ()
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+Past = Mapping[str, Standing]
+"""By policy name: everything there is to remember between ticks. Begin with an empty one."""
+
+
+class _Skip(NamedTuple):
+    reason: str
+    detail: str
+
+
+class _Tick(NamedTuple):
+    """What all policies of one tick share."""
+
+    snapshot: Snapshot
+    now: float
+    ground: Territory
+    available: frozenset[str]
+
+
+def enrol(*, preemption_section: PreemptionSection) -> tuple[Enrolled, ...]:
+    """Every policy, in the order they win, with its section of the configuration."""
+    return (Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section),)
+
+
+def decide(enrolled: Sequence[Enrolled], snapshot: Snapshot, now: float, past: Past) -> tuple[Decisions, Past]:
+    """
+    Let every policy that is due decide, check what it wants, and merge it. Raises nothing a policy may do.
+
+    ``now`` is monotonic seconds. Returns the decisions and what to hand in the next time.
+    """
+    if not all(source.complete for source in snapshot.sources):
+        reports = tuple(_waiting(each, past.get(each.policy.name)) for each in enrolled)
+        return Decisions(ready=False, plan=Plan(), observed=Plan(), reports=reports), past
+    available = frozenset(each.name for each in snapshot.capabilities if each.available)
+    tick = _Tick(snapshot, now, territory(snapshot), available)
+    wanted: dict[Mode, list[Write]] = {Mode.ENFORCE: [], Mode.OBSERVE: []}
+    reports_of: list[Report] = []
+    following: dict[str, Standing] = {}
+    for each in enrolled:
+        standing = past.get(each.policy.name) or Standing(each.policy.initial)
+        standing, report = _run(each, tick, standing)
+        following[each.policy.name] = standing
+        reports_of.append(report)
+        if each.mode in wanted:
+            wanted[each.mode].extend(standing.writes)
+    precedence = [each.policy.name for each in enrolled]
+    decisions = Decisions(
+        ready=True,
+        plan=merge(wanted[Mode.ENFORCE], precedence),
+        observed=merge(wanted[Mode.OBSERVE], precedence),
+        reports=tuple(reports_of),
+    )
+    return decisions, following
+
+
+def _waiting(each: Enrolled, standing: Standing | None) -> Report:
+    failures = {} if standing is None else standing.failures
+    if each.mode is Mode.OFF:
+        return Report(each.policy.name, each.mode, Status.OFF, failures=failures)
+    detail = "Not all of this node's pods are known yet; nothing is written or released."
+    return Report(each.policy.name, each.mode, Status.WAITING, "sources", detail, failures=failures)
+
+
+def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Report]:
+    policy, mode, failures = each.policy, each.mode, standing.failures
+    if mode is Mode.OFF:
+        return Standing(policy.initial, failures=failures), Report(policy.name, mode, Status.OFF, failures=failures)
+    missing = tuple(name for name in policy.needs if name not in tick.available)
+    if missing:
+        detail = f"This node lacks: {', '.join(missing)}."
+        report = Report(policy.name, mode, Status.MISSING, "capability", detail, lacking=missing, failures=failures)
+        return Standing(policy.initial, failures=failures), report
+    status, reason, detail = Status.OK, "", ""
+    if standing.decided is None or tick.now - standing.decided >= policy.interval:
+        result = _decision(each, tick, standing.state)
+        if isinstance(result, _Skip):
+            status, (reason, detail) = Status.SKIPPED, result
+            counted = {**failures, reason: failures.get(reason, 0) + 1}
+            standing = replace(standing, writes=_still_legal(standing.writes, policy, tick), failures=counted)
+        else:
+            standing = Standing(result.state, tick.now, result.writes, result.notes, result.lacking, failures)
+    else:
+        standing = replace(standing, writes=_still_legal(standing.writes, policy, tick))
+    report = Report(
+        policy.name,
+        mode,
+        status,
+        reason,
+        detail,
+        len(standing.writes),
+        standing.notes,
+        standing.lacking,
+        standing.failures,
+    )
+    return standing, report
+
+
+def _still_legal(writes: Iterable[Write], policy: Policy[Any, Any], tick: _Tick) -> tuple[Write, ...]:
+    """What was wanted before, of pods that are still there and may still be written."""
+    return tuple(each for each in writes if tick.ground.refusal(each, policy.name, policy.bounds) is None)
+
+
+def _decision(each: Enrolled, tick: _Tick, state: object) -> Decision[Any] | _Skip:
+    try:
+        return _checked(each.policy.decide(tick.snapshot, each.config, state), each.policy, tick.ground)
+    except Exception as error:  # noqa: BLE001 - whatever a policy raises is its own failure, and is reported as such
+        return _Skip(Flaw.EXCEPTION, f"{type(error).__name__}: {error}"[:_SHOWN])
+
+
+def _checked(decision: object, policy: Policy[Any, Any], ground: Territory) -> Decision[Any] | _Skip:
+    if not isinstance(decision, Decision):
+        return _Skip(Flaw.MALFORMED, "It gave no decision.")
+    # What was written down as a type is not yet so.
+    writes: object = decision.writes
+    notes: object = decision.notes
+    lacking: object = decision.lacking
+    if not (isinstance(writes, tuple) and isinstance(notes, tuple) and isinstance(lacking, tuple)):
+        return _Skip(Flaw.MALFORMED, "Its writes, notes or what it lacks are no tuple.")
+    if len(writes) > MAX_WRITES or len(notes) > MAX_NOTES:
+        return _Skip(Flaw.TOO_MANY, f"It wanted {len(writes)} writes and {len(notes)} notes.")
+    if not all(isinstance(note, Note) for note in notes):
+        return _Skip(Flaw.MALFORMED, "It noted what is no note.")
+    for write in writes:
+        if not isinstance(write, Write) or not isinstance(write.value, str):
+            return _Skip(Flaw.MALFORMED, f"It wanted what is no write: {write!r}"[:_SHOWN])
+        violation = ground.refusal(write, policy.name, policy.bounds)
+        if violation is not None:
+            where = write.target.path or "the node"
+            return _Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
+    return decision

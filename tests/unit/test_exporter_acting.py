@@ -1,0 +1,256 @@
+"""What the policies decided and what became of it: as metrics, as /status.json, and what of it is news."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from plimsoll.config.schema import PressureSection
+from plimsoll.exporter.acting_series import observed_writes
+from plimsoll.exporter.changes import SHOWN, TEXT_LIMIT, News, looked, owner_of
+from plimsoll.exporter.metrics import Exporter
+from plimsoll.exporter.status import status
+from plimsoll.model.acting import Acting, Mode, Note, Report, Status
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
+from plimsoll.model.snapshot import CgroupState, PodSample
+from tests.fixtures.snapshots import FACTS, UID, busy, pod, snapshot, trouble, write
+
+OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
+
+
+def lines(acting: Acting | None, **facts: object) -> list[str]:
+    """The lines of a page that tell of acting."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot(()), replace(FACTS, **facts), acting)
+    words = ("policy", "writes", "knob", "journal", "acting", "audit")
+    found = exporter.text().decode().splitlines()
+    return [line for line in found if line.startswith(tuple(f"plimsoll_{word}" for word in words))]
+
+
+def result(number: int, outcome: Outcome = Outcome.OK, value: str = "1", code: int = 0) -> Result:
+    return Result(write(f"kubepods/pod{number}", Knob.CPU_IDLE, value), outcome, "0", "0", code)
+
+
+def pod_in(number: int, path: str) -> PodSample:
+    return PodSample(pod(number), CgroupState.FOUND, path)
+
+
+def test_every_series_of_a_bad_tick():
+    """Two policies, one of them failing, a journal that is full, a hanging write: the whole of it, line by line."""
+    assert lines(trouble(), audit_lines_lost=2) == [
+        'plimsoll_policy_status{policy="preemption",mode="enforce",status="skipped"} 1',
+        'plimsoll_policy_status{policy="shares",mode="observe",status="ok"} 1',
+        'plimsoll_policy_skipped_total{policy="preemption",reason="exception"} 2',
+        'plimsoll_policy_writes{policy="preemption",mode="enforce"} 7',
+        'plimsoll_policy_writes{policy="shares",mode="observe"} 3',
+        'plimsoll_policy_observed_writes{policy="shares"} 1',
+        'plimsoll_policy_notes{policy="preemption",reason="NoMemoryRequest"} 1',
+        "plimsoll_policy_conflicts 1",
+        'plimsoll_writes_total{policy="preemption",knob="cpu.idle",outcome="denied"} 1',
+        'plimsoll_writes_total{policy="preemption",knob="cpu.idle",outcome="ok"} 4',
+        'plimsoll_knob_drift_total{knob="cpu.idle"} 3',
+        'plimsoll_knob_disabled{knob="memory.low",reason="EINVAL"} 1',
+        "plimsoll_knobs_held 12",
+        "plimsoll_journal_ok 0",
+        "plimsoll_acting_stuck_seconds 12.5",
+        "plimsoll_audit_lines_lost_total 2",
+    ]
+
+
+def test_an_agent_that_does_not_act_has_no_such_series():
+    """Absent, not zero; also in /status.json."""
+    assert lines(None) == []
+    document = status(snapshot(()), FACTS)
+    assert (document["acting"], document["policies"], document["changes"], document["wouldChange"]) == (
+        None,
+        [],
+        [],
+        [],
+    )
+
+
+def test_what_a_waiting_policy_wants_is_not_known():
+    """No zero for it, neither as a metric nor in /status.json; nothing is known of what would change."""
+    waiting = Acting(
+        reports=(Report("preemption", Mode.OBSERVE, Status.WAITING, "sources", "Not all pods are known."),)
+    )
+    shown = lines(waiting)
+
+    assert 'plimsoll_policy_status{policy="preemption",mode="observe",status="waiting"} 1' in shown
+    assert not [line for line in shown if "policy_writes" in line or "observed_writes" in line]
+    policy = status(snapshot(()), FACTS, acting=waiting)["policies"][0]
+    assert (policy["writes"], policy["wouldChange"]) == (None, None)
+
+
+def test_an_unknown_errno_is_still_a_closed_label():
+    """Whatever number came back, the label has a name."""
+    assert 'plimsoll_knob_disabled{knob="cpu.idle",reason="unknown"} 1' in lines(Acting(disabled={Knob.CPU_IDLE: 9999}))
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Debian's prometheus package")
+def test_promtool_finds_nothing_to_say():
+    """The families of acting follow Prometheus' rules for names and types."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(busy(5), replace(FACTS, audit_lines_lost=1), trouble('"\\\n'))
+
+    lint = subprocess.run(["promtool", "check", "metrics"], input=exporter.text(), capture_output=True, check=False)
+
+    assert (lint.returncode, lint.stdout, lint.stderr) == (0, b"", b"")
+
+
+def test_a_policy_in_the_status():
+    """Its mode, what it came to, what it lacks, and its notes with the pods' names as far as they are known."""
+    notes = (Note(UID.format(1), "NoMemoryRequest", "x"), Note("gone", "NoMemoryRequest", "y" * 1000))
+    acting = replace(trouble(), reports=(trouble().reports[0]._replace(notes=notes),))
+    document = status(snapshot((pod_in(1, "kubepods/x"),)), replace(FACTS, audit_lines_lost=0), acting=acting)
+
+    known, unknown = document["policies"][0].pop("notes")
+    assert known == {
+        "namespace": "shop",
+        "pod": "web-1",
+        "uid": UID.format(1),
+        "reason": "NoMemoryRequest",
+        "message": "x",
+    }
+    assert (unknown["namespace"], unknown["pod"], unknown["uid"]) == (None, None, "gone")
+    assert len(unknown["message"]) == TEXT_LIMIT
+    assert document["policies"] == [
+        {
+            "policy": "preemption",
+            "mode": "enforce",
+            "status": "skipped",
+            "reason": "exception",
+            "detail": "no such thing",
+            "writes": 7,
+            "wouldChange": None,
+            "lacking": ["memory-low"],
+            "failures": {"exception": 2},
+            "noteCount": 2,
+        }
+    ]
+    assert document["acting"] == {
+        "journal": "quarantined",
+        "journalOk": False,
+        "held": 12,
+        "stuckSeconds": 12.5,
+        "disabled": [{"knob": "memory.low", "errno": "EINVAL"}],
+        "drifts": {"cpu.idle": 3},
+        "conflictCount": 1,
+        "conflicts": [
+            {
+                "target": "kubepods/x",
+                "knob": "cpu.idle",
+                "kept": {"policy": "preemption", "value": "1"},
+                "dropped": {"policy": "shares", "value": "0"},
+            }
+        ],
+        "auditLinesLost": 0,
+    }
+
+
+def test_changes_in_the_status():
+    """What was written or refused, the newest first, with the pod whose cgroup it was; what would be, beside it."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot((pod_in(1, "/kubepods/x"),)), FACTS, trouble())
+    page = exporter.page
+    document = json.loads(json.dumps(status(page.snapshot, page.agent, None, page.acting, page.recent)))
+
+    refused, written = document["changes"]
+    assert written == {
+        "time": 1_795_507_201.0,
+        "sequence": 1,
+        "policy": "preemption",
+        "target": "kubepods/x",
+        "namespace": "shop",
+        "pod": "web-1",
+        "knob": "cpu.idle",
+        "value": "1",
+        "before": "0",
+        "after": "1",
+        "outcome": "ok",
+        "errno": "",
+        "reason": "no such thing",
+    }
+    assert (refused["knob"], refused["outcome"], refused["errno"]) == ("memory.low", "rejected", "EINVAL")
+    assert [(each["target"], each["pod"]) for each in document["wouldChange"]] == [("kubepods/x/c", "web-1")]
+
+
+def test_everything_in_the_status_is_bounded():
+    """Thousands of writes, notes and conflicts, and endless values, make a document of limited size."""
+    many = range(3000)
+    endless = "x" * 100_000
+    wish = write("kubepods/x", Knob.CPU_IDLE, endless, reason=endless)
+    acting = Acting(
+        reports=(OBSERVES._replace(detail=endless, notes=tuple(Note(str(n), "Why", endless) for n in many)),),
+        results=tuple(Result(wish._replace(target=cgroup(str(n))), Outcome.OK, endless, endless) for n in many),
+        observed=tuple(Result(wish._replace(target=cgroup(str(n))), Outcome.OK, endless) for n in many),
+        conflicts=(Conflict(wish, wish),) * 3000,
+    )
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot(()), FACTS, acting)
+    document = status(snapshot(()), FACTS, acting=acting, recent=exporter.page.recent)
+
+    assert [len(document[each]) for each in ("changes", "wouldChange")] == [SHOWN, SHOWN]
+    assert document["changes"][0]["target"] == "2999"
+    assert document["policies"][0]["noteCount"] == document["acting"]["conflictCount"] == 3000
+    assert document["policies"][0]["wouldChange"] == 3000
+    assert len(json.dumps(document)) < 200_000
+
+
+def test_what_is_repeated_every_tick_is_told_once():
+    """A knob that waits, drifted or was refused comes again with each tick; a write is always told."""
+    news = News()
+    held = Acting(results=(result(1, Outcome.HELD, code=errno.EACCES), result(2), result(3, Outcome.UNCHANGED)))
+
+    assert [each.write.target.path for each in news.results(held)] == ["kubepods/pod1", "kubepods/pod2"]
+    assert [each.write.target.path for each in news.results(held)] == ["kubepods/pod2"]
+    other = Acting(results=(result(1, Outcome.DENIED, code=errno.EACCES),))
+    assert len(news.results(other)) == 1
+    assert news.results(other) == []
+    assert news.results(Acting()) == []
+    assert len(news.results(other)) == 1
+
+
+def test_what_would_change_is_told_when_it_changes():
+    """Not while it stays the same, nor anew after a tick in which nothing was looked at."""
+    news = News()
+    wants = Acting(reports=(OBSERVES,), observed=(result(1), result(2, Outcome.UNCHANGED)))
+
+    assert [each.write.target.path for each in news.observed(wants)] == ["kubepods/pod1"]
+    assert news.observed(wants) == []
+    for nothing in (
+        Acting(reports=(OBSERVES._replace(status=Status.WAITING, writes=0),)),
+        Acting(reports=(OBSERVES,), stuck_seconds=20.0),
+    ):
+        assert not looked(nothing)
+        assert observed_writes(nothing) == {}
+        assert news.observed(nothing) == []
+    assert news.observed(wants) == []
+    assert len(news.observed(replace(wants, observed=(result(1, value="0"),)))) == 1
+    assert news.observed(Acting(reports=(OBSERVES._replace(writes=0),))) == []
+    assert len(news.observed(wants)) == 1
+
+
+def test_whose_cgroup_it_is():
+    """A pod's own and those in it, not one whose name only begins the same; the kubelet's and the node are nobody's."""
+    owners = {"kubepods/pod1": ("shop", "web")}
+
+    assert owner_of(cgroup("kubepods/pod1"), owners) == owner_of(cgroup("kubepods/pod1/c/d"), owners) == ("shop", "web")
+    assert [owner_of(each, owners) for each in (cgroup("kubepods/pod11"), cgroup("kubepods"), NODE)] == [None] * 3
+
+
+def test_the_end_of_a_pod_is_told_with_its_name():
+    """The pod goes from the list in the tick in which its cgroup is found gone."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot((pod_in(1, "kubepods/pod1"),)), FACTS, Acting())
+    exporter.observe(snapshot((), tick=2), FACTS, Acting(results=(result(1, Outcome.GONE),)))
+
+    assert exporter.page.recent[0].owner == ("shop", "web-1")
+    exporter.observe(snapshot((), tick=3), FACTS, Acting())
+    assert exporter.owners == {}

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e bench fuzz sanitize lint lock clean
+.PHONY: help demo test e2e bench chart fuzz sanitize lint lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,8 @@ $(BIN)/python:
 # --no-deps: the lock is complete, and hashes are required for everything in it.
 $(STAMPS)/run: $(BIN)/python requirements.lock pyproject.toml $(wildcard cext/*.c cext/*.h)
 	@mkdir -p $(STAMPS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-build.lock -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-build.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --no-build-isolation -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -46,6 +47,9 @@ bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
 
 sanitize: $(STAMPS)/dev ## The C code under the address and undefined-behaviour sanitizers
 	PYTHON=$(BIN)/python tests/native/sanitize.sh
+
+chart: $(STAMPS)/dev ## The generated parts of deploy/ anew from their sources
+	$(BIN)/python -m tests.deploy.made
 
 FUZZ_SECONDS ?= 300
 

@@ -46,12 +46,15 @@ class Component:
 
     package: str
     module: str
+    # Where below MODULE its go.mod is, for one whose requirements would move those of Kubernetes.
+    folder: str = "."
 
 
 KUBERNETES = "k8s.io/kubernetes"
 
 COMPONENTS = {
     "etcd": Component("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
+    "helm": Component("helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4", "helm"),
     "kube-apiserver": Component(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES),
 }
 
@@ -67,8 +70,9 @@ def build(component: str) -> Path:
     """
     if component not in COMPONENTS:
         raise BuildError(f"unknown component {component!r}: there are {', '.join(sorted(COMPONENTS))}")
-    toolchain = _toolchain()
-    folder = cache() / "bin" / _key(toolchain)
+    home = _home(component)
+    toolchain = _toolchain(home)
+    folder = cache() / "bin" / _key(home, toolchain)
     program = folder / component
     if program.exists():
         return program
@@ -84,30 +88,34 @@ def build(component: str) -> Path:
 
 def version(component: str) -> str:
     """Version of the component's module in go.mod, such as ``v1.37.2``. Needs no Go."""
-    module = COMPONENTS[component].module
-    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} (v\S+)", _go_mod(), re.MULTILINE)
+    module, home = COMPONENTS[component].module, _home(component)
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} (v\S+)", _go_mod(home), re.MULTILINE)
     if not found:
-        raise BuildError(f"{MODULE / 'go.mod'} does not require {module}")
+        raise BuildError(f"{home / 'go.mod'} does not require {module}")
     return found[1]
 
 
-def _go_mod() -> str:
-    return (MODULE / "go.mod").read_text(encoding="utf-8")
+def _home(component: str) -> Path:
+    return MODULE / COMPONENTS[component].folder
 
 
-def _key(toolchain: dict[str, str]) -> str:
+def _go_mod(home: Path) -> str:
+    return (home / "go.mod").read_text(encoding="utf-8")
+
+
+def _key(home: Path, toolchain: dict[str, str]) -> str:
     digest = hashlib.sha256()
-    for part in ((MODULE / "go.mod").read_bytes(), (MODULE / "go.sum").read_bytes()):
+    for part in ((home / "go.mod").read_bytes(), (home / "go.sum").read_bytes()):
         digest.update(hashlib.sha256(part).digest())
     digest.update(json.dumps([RECIPE, toolchain], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def _toolchain() -> dict[str, str]:
+def _toolchain(home: Path) -> dict[str, str]:
     """Version and platform of the Go that will build here, checked against the `go` line of go.mod."""
-    found = re.search(r"^go (\S+)$", _go_mod(), re.MULTILINE)
+    found = re.search(r"^go (\S+)$", _go_mod(home), re.MULTILINE)
     if not found:
-        raise BuildError(f"{MODULE / 'go.mod'} has no go line")
+        raise BuildError(f"{home / 'go.mod'} has no go line")
     needed = found[1]
     cure = (
         f"Install Go {needed} or newer and put it first in PATH, or let a Go >= 1.21 fetch it: "
@@ -117,7 +125,7 @@ def _toolchain() -> dict[str, str]:
         raise BuildError(f"no Go in PATH, and building the control plane needs Go {needed}. {cure}")
     answer = subprocess.run(
         ["go", "env", "-json", "GOVERSION", "GOOS", "GOARCH"],
-        cwd=MODULE,
+        cwd=home,
         env=_environment(),
         capture_output=True,
         text=True,
@@ -168,7 +176,7 @@ def _compile(component: str, toolchain: dict[str, str], target: Path) -> None:
     last: deque[str] = deque(maxlen=40)
     # go -v names each package it compiles on stderr, where its errors go too: both the progress and the reason.
     with subprocess.Popen(
-        command, cwd=MODULE, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=_home(component), env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         for line in process.stderr or ():
             last.append(line)
@@ -178,7 +186,7 @@ def _compile(component: str, toolchain: dict[str, str], target: Path) -> None:
                 reported = now
                 _say(f"{title}: {compiled} packages in {now - started:.0f} s")
     if process.returncode != 0:
-        raise BuildError(f"{title}: go build failed in {MODULE}:\n{''.join(last)}")
+        raise BuildError(f"{title}: go build failed in {_home(component)}:\n{''.join(last)}")
     _say(f"{title}: built in {time.monotonic() - started:.0f} s")
 
 

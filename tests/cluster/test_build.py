@@ -68,7 +68,7 @@ def test_with_an_old_go_says_which_one_is_needed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_unknown_component_names_the_known_ones() -> None:
-    with pytest.raises(BuildError, match=r"'kubelte'.*etcd, kube-apiserver"):
+    with pytest.raises(BuildError, match=r"'kubelte'.*etcd.*kube-apiserver"):
         build("kubelte")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.vm.agent import CONFIG, HOME, PORT, UNIT, Agent
 from tests.vm.image import Image
-from tests.vm.machine import Machine
+from tests.vm.machine import CGROUP_V1, Machine
 from tests.vm.pods import Pod
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 # Heavier than the service's: the hogs win, unless they give way.
 WEIGHT = 1700
 REQUESTS = 250
+ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n"
 
 
 @dataclass
@@ -55,10 +56,7 @@ class Node:
 def node(guest_image: Image) -> Iterator[Node]:
     with Machine(guest_image, kernel="6.12") as guest:
         agent = Agent(guest)
-        guest.push(
-            CONFIG,
-            f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n",
-        )
+        guest.push(CONFIG, ENFORCE)
         service, batch = Pod(guest, 1, "service", priority="high"), Pod(guest, 2, "batch", priority="low")
         for pod in (service, batch):
             pod.start("AllowedCPUs=0")
@@ -128,3 +126,18 @@ def test_a_pod_that_goes_is_forgotten(node: Node) -> None:
     assert node.agent.pid
     node.end()
     assert "0 knobs put back, 0 left." in node.agent.plimsoll("restore").check().stdout
+
+
+def test_cgroup_v1_gets_its_shares_back(guest_image: Image) -> None:
+    """Linux 6.1 with v1 has cpu.idle too, and forgets cpu.shares on the way back: they are put back with it."""
+    with Machine(guest_image, kernel="6.1", arguments=CGROUP_V1) as guest:
+        agent = Agent(guest)
+        guest.push(CONFIG, ENFORCE)
+        pod = Pod(guest, 1, "batch", priority="low")
+        pod.make("cpu,cpuacct", "memory")
+        where = f"/sys/fs/cgroup/cpu/{pod.cgroupfs_path}"
+        guest.sh(f"echo 517 > {where}/cpu.shares")
+        agent.start()
+        guest.sh(f"until [ $(cat {where}/cpu.idle) = 1 ]; do sleep 0.2; done", timeout=120)
+        guest.sh(f"systemctl stop {UNIT}")
+        assert guest.sh(f"cat {where}/cpu.idle {where}/cpu.shares").split() == ["0", "517"]

@@ -83,7 +83,7 @@ def test_any_changed_byte_of_a_line_is_noticed() -> None:
     [
         {"v": 2},
         {"knob": "cpu.later"},
-        {"kind": "package"},
+        {"kind": "planet"},
         {"op": "merge"},
         {"exit": "ask"},
         {"last": 7},

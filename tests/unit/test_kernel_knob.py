@@ -12,9 +12,9 @@ import pytest
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.knob import KNOBS, WRITE_LIMIT, Knobs, byte_count, integer
+from plimsoll.kernel.knob import CPUFREQ, INHERIT, KNOBS, WRITE_LIMIT, Knobs, byte_count, cpu_list, integer
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import NODE, Knob, Target, cgroup
+from plimsoll.model.plan import NODE, Knob, Target, TargetKind, cgroup
 from tests.fixtures.hosts import trees
 from tests.fixtures.hosts.faults import Faults
 
@@ -61,7 +61,7 @@ def v1(tmp_path: Path) -> Path:
 def test_every_knob_of_the_model_has_a_row() -> None:
     """A knob a policy may name is one this layer can find, and lies somewhere."""
     assert set(KNOBS) == set(Knob)
-    assert all(spec.v1 or spec.v2 or spec.node for spec in KNOBS.values())
+    assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register for spec in KNOBS.values())
 
 
 def test_v2_and_node_knobs_are_found(node: Path) -> None:
@@ -96,6 +96,41 @@ def test_on_a_hybrid_host_only_controllers_left_to_v2_are_there(tmp_path: Path) 
     with knobs(trees.write(tmp_path, tree)) as found:
         assert read(found, cgroup(POD), Knob.MEMORY_LOW) == "0\n"
         assert read(found, cgroup(POD), Knob.CPU_WEIGHT) is Outcome.MISSING
+
+
+def test_a_cpufreq_policy_has_knobs(tmp_path: Path) -> None:
+    """A unit's knobs are files of its cpufreq policy; no other name leads to a file, and no other target has them."""
+    root = trees.write(tmp_path, {f"{CPUFREQ}/policy3/scaling_max_freq": "3000000\n", f"{CPUFREQ}/boost": "1\n"})
+    with knobs(root) as found:
+        assert read(found, Target(TargetKind.UNIT, "policy3"), Knob.SCALING_MAX_FREQ) == "3000000\n"
+        assert read(found, Target(TargetKind.UNIT, "policy4"), Knob.SCALING_MAX_FREQ) is Outcome.MISSING
+        assert read(found, Target(TargetKind.UNIT, "../cpufreq/policy3"), Knob.SCALING_MAX_FREQ) is Outcome.MISSING
+        assert read(found, Target(TargetKind.PACKAGE, "policy3"), Knob.SCALING_MAX_FREQ) is Outcome.MISSING
+        assert read(found, Target(TargetKind.UNIT, "policy3"), Knob.CPU_IDLE) is Outcome.MISSING
+
+
+def test_an_empty_value_has_a_word(tmp_path: Path) -> None:
+    """An empty cpuset.cpus reads as `inherit`, and writing that empties it again."""
+    path = trees.below(f"{trees.CGROUP}/{POD}", {"cpuset.cpus": "\n"})
+    root = trees.write(tmp_path, {f"{trees.CGROUP}/cgroup.controllers": "cpuset\n", **path})
+    held = root / trees.CGROUP / POD / "cpuset.cpus"
+    with knobs(root) as found:
+        assert read(found, cgroup(POD), Knob.CPUSET_CPUS) == INHERIT
+        file = found.open(cgroup(POD), Knob.CPUSET_CPUS)
+        assert not isinstance(file, Outcome)
+        with file:
+            assert file.write("0-3,8") == (Outcome.OK, 0)
+            assert held.read_text(encoding="ascii") == "0-3,8\n"
+            assert file.write(INHERIT) == (Outcome.OK, 0)
+    assert held.read_text(encoding="ascii") == "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0,1,2,3\n", "0-3"), ("8,0-3\n", "0-3,8"), ("\n", ""), ("3-1\n", "3-1"), ("all\n", "all")]
+)
+def test_one_spelling_for_cpus(text: str, value: str) -> None:
+    """Two spellings of a list of CPUs are the same value; what is no list stays as it is."""
+    assert cpu_list(text) == value
 
 
 def test_a_host_without_cgroups_has_no_knobs(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from types import MappingProxyType
 
+from plimsoll.actuators.chains import Chains
 from plimsoll.actuators.exchange import Exchange, Put
 from plimsoll.actuators.holding import Holding, is_back, is_ours
 from plimsoll.actuators.intake import Due, Intake, Tick
@@ -142,18 +143,24 @@ class Applier:
         admitted, late = ordered[: self._budget], ordered[self._budget :]
         noted = self._journal.remember([*tick.notes, *(due.entry for due in admitted if due.entry is not None)])
         tick.notes.clear()
+        chains = Chains()
+        for result in tick.results:
+            chains.saw(result)
         for due in admitted:
-            if due.first and noted is not Outcome.OK:
-                # What is not in the journal could not be put back.
-                tick.results.append(Result(due.write, Outcome.HELD, due.current, due.current))
-                continue
-            put = self._exchange.put(*due.write.key, due.identity, due.write.value)
-            if due.returning:
-                self._returned(due, put, tick)
-            else:
-                self._written(due, put, tick)
-            tick.results.append(Result(due.write, put.outcome, due.current, put.after, put.errno))
+            # What is not in the journal could not be put back.
+            held = (due.first and noted is not Outcome.OK) or chains.stops(due.write)
+            result = Result(due.write, Outcome.HELD, due.current, due.current) if held else self._try(due, tick)
+            chains.saw(result)
+            tick.results.append(result)
         tick.results.extend(Result(due.write, Outcome.HELD, due.current, due.current) for due in late)
+
+    def _try(self, due: Due, tick: Tick) -> Result:
+        put = self._exchange.put(*due.write.key, due.identity, due.write.value)
+        if due.returning:
+            self._returned(due, put, tick)
+        else:
+            self._written(due, put, tick)
+        return Result(due.write, put.outcome, due.current, put.after, put.errno)
 
     def _written(self, due: Due, put: Put, tick: Tick) -> None:
         place = due.write.key

@@ -71,7 +71,10 @@ class Exchange:
                 return Put(outcome, code, after)
             if after is None:
                 return Put(_outcome(reading, after), reading.errno, None)
-            return Put(Outcome.OK if KNOBS[knob].same(after, value) else Outcome.CLAMPED, 0, after)
+            spec = KNOBS[knob]
+            if spec.same(after, value):
+                return Put(Outcome.OK, 0, after)
+            return Put(Outcome.FAILED if spec.exact else Outcome.CLAMPED, 0, after)
 
     def _write(self, file: KnobFile, value: str) -> tuple[Outcome, int]:
         answer = file.write(value)

@@ -202,6 +202,7 @@ class Intake:
                 policy=write.policy,
                 on_exit=write.on_exit,
                 phase=write.phase,
+                chain=write.chain,
             )
             if now != record:
                 tick.notes.append(Entry(Key(*write.key, found.identity), now))
@@ -241,12 +242,14 @@ class Intake:
     def _due(self, write: Write, found: Look, record: Record | None) -> Due:
         key = Key(*write.key, found.identity)
         if record is None:
-            now = Record(found.text, (write.value,), write.on_exit, write.policy, write.phase)
+            now = Record(found.text, (write.value,), write.on_exit, write.policy, write.phase, write.chain)
             return Due(write, found.identity, found.text, Entry(key, now), first=True)
         # Until it is tried, what stands there is ours too; somebody else's is not, and the original is known.
         spec = KNOBS[write.knob]
         before = is_ours(spec, record, found.text) and not spec.same(found.text, write.value)
         last = (found.text, write.value) if before else (write.value,)
-        now = record._replace(last=last, policy=write.policy, on_exit=write.on_exit, phase=write.phase)
+        now = record._replace(
+            last=last, policy=write.policy, on_exit=write.on_exit, phase=write.phase, chain=write.chain
+        )
         entry = None if now == record else Entry(key, now)
         return Due(write, found.identity, found.text, entry)

@@ -33,7 +33,7 @@ class Record(NamedTuple):
     What is known of a knob we changed. Values are as the kernel spelled them, without the end of the line.
 
     ``original`` stood there before our first write. ``last``: the values of ours that may stand there, one or two: a
-    crash leaves open whether the later one reached the kernel. ``phase`` is the write's.
+    crash leaves open whether the later one reached the kernel. ``phase`` and ``chain`` are the write's.
     """
 
     original: str
@@ -41,6 +41,7 @@ class Record(NamedTuple):
     on_exit: OnExit
     policy: str
     phase: int = 0
+    chain: str = ""
 
 
 class Entry(NamedTuple):
@@ -115,6 +116,8 @@ def _line_of(fields: Mapping[str, Any]) -> Line:
             on_exit=OnExit(fields["exit"]),
             policy=_text(fields["policy"]),
             phase=int(fields["phase"]),
+            # Journals of versions that knew no chains have none.
+            chain=_text(fields.get("chain", "")),
         )
         if not record.last:
             raise ValueError("no value")
@@ -128,7 +131,13 @@ def _text(value: object) -> str:
 
 
 def _rest(record: Record) -> dict[str, object]:
-    return {"last": record.last, "exit": record.on_exit, "policy": record.policy, "phase": record.phase}
+    return {
+        "last": record.last,
+        "exit": record.on_exit,
+        "policy": record.policy,
+        "phase": record.phase,
+        "chain": record.chain,
+    }
 
 
 def _line(boot_id: str, operation: Operation, key: Key, rest: Mapping[str, object]) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from plimsoll.actuators.chains import Chains
 from plimsoll.actuators.exchange import Exchange
 from plimsoll.actuators.holding import judge_return
 from plimsoll.actuators.journal import Journal
@@ -25,7 +26,9 @@ _PAUSE_SECONDS = 0.02
 
 def putting_back(key: Key, record: Record, reason: str) -> Write:
     """The write that undoes ours. What was to be written first is to be taken back last."""
-    return Write(key.target, key.knob, record.original, record.policy, reason, record.on_exit, -record.phase)
+    return Write(
+        key.target, key.knob, record.original, record.policy, reason, record.on_exit, -record.phase, record.chain
+    )
 
 
 class Restoration:
@@ -53,19 +56,31 @@ class Restoration:
                 due[result.write.key] = identity, result
             else:
                 finished.append(result)
+        failed = Chains()
+        for result in finished:
+            failed.saw(result)
         while due:
             busy: dict[tuple[Target, Knob], tuple[int, Result]] = {}
+            # What depends on a busy one may pass with it in the next round, what depends on a failed one never does.
+            waiting = Chains()
             standing = {key: result.before or "" for key, (_, result) in due.items()}
             for write in order((result.write for _, result in due.values()), standing):
                 identity, result = due[write.key]
                 if self._clock() >= deadline:
                     finished.append(result._replace(outcome=Outcome.HELD))
                     continue
-                result = self._put(identity, result)
+                if failed.stops(write):
+                    result = result._replace(outcome=Outcome.HELD)
+                elif waiting.stops(write):
+                    result = result._replace(outcome=Outcome.BUSY)
+                else:
+                    result = self._put(identity, result)
                 if result.outcome is Outcome.BUSY:
                     busy[write.key] = identity, result
+                    waiting.saw(result)
                 else:
                     finished.append(result)
+                    failed.saw(result)
             if busy:
                 self._pause(_PAUSE_SECONDS)
             due = busy

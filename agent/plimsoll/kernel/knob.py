@@ -17,12 +17,17 @@ from typing import NamedTuple, Self
 
 from plimsoll.kernel.cgroup import Hierarchies, Mode, limit_bytes
 from plimsoll.kernel.hostfs import Directory, HostFs, Reading
+from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Knob, Target, TargetKind
 
 # A cgroup's write handler gets one page or nothing: longer text is E2BIG.
 WRITE_LIMIT = 4096
+CPUFREQ = "sys/devices/system/cpu/cpufreq"
+INHERIT = "inherit"
+"""How an empty ``cpuset.cpus`` is spelled here: the cgroup may run wherever the one above it may."""
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_POLICY = re.compile(r"policy[0-9]{1,4}", re.ASCII)
 
 
 class Drift(StrEnum):
@@ -45,6 +50,15 @@ def byte_count(text: str) -> str:
     return "max" if _INTEGER.fullmatch(value) and limit_bytes(int(value)) is None else value
 
 
+def cpu_list(text: str) -> str:
+    """The same for a list of CPUs."""
+    line = text.partition("\n")[0].strip()
+    try:
+        return format_cpus(parse_cpus(line))
+    except ValueError:
+        return line
+
+
 class Carried(NamedTuple):
     """
     A file beside a knob that the kernel sets to ``reset`` when the knob goes back to 0.
@@ -58,22 +72,36 @@ class Carried(NamedTuple):
 
 class KnobSpec(NamedTuple):
     """
-    Where a knob is: ``v1`` as (controller, file), ``v2`` as a file, ``node`` as a path below the host's root.
+    Where a knob is: ``v1`` as (controller, file), ``v2`` as a file, ``node`` as a path below the host's root,
+    ``cpufreq`` as a file of a cpufreq policy, ``register`` as one of Speed Select's (kernel/isst/registers.py).
 
     ``normalise`` gives the one spelling by which two values are compared. ``paged``: bytes the kernel rounds down to
     whole pages. ``carried``: see there, one for each version of cgroups. ``excludes``: knobs that share a file with
-    this one; of two such only one is held at a time, or neither would know its original.
+    this one; of two such only one is held at a time, or neither would know its original. ``blank``: how the empty value
+    is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all.
     """
 
     knob: Knob
     v1: tuple[str, str] | None = None
     v2: str | None = None
     node: str | None = None
+    cpufreq: str | None = None
+    register: str | None = None
     drift: Drift = Drift.REASSERT
     normalise: Callable[[str], str] = integer
     paged: bool = False
     carried: tuple[Carried, ...] = ()
     excludes: frozenset[Knob] = frozenset()
+    blank: str | None = None
+    exact: bool = False
+
+    def file_of(self, target: Target) -> str | None:
+        """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
+        if target.kind is TargetKind.NODE:
+            return self.node
+        if target.kind is TargetKind.UNIT and self.cpufreq is not None and _POLICY.fullmatch(target.path):
+            return f"{CPUFREQ}/{target.path}/{self.cpufreq}"
+        return None
 
     def begun(self, found: str, value: str) -> bool:
         """Whether ``found`` is what stands there between the two writes of ``value``."""
@@ -117,6 +145,33 @@ _ALL = (
     KnobSpec(Knob.MEMORY_LOW, v2="memory.low", drift=Drift.ADOPT, normalise=byte_count, paged=True),
     # Turning the node's switch off is an administrator's doing, and has reset every cgroup already.
     KnobSpec(Knob.MEMCG_QOS_ENABLE, node="proc/sys/vm/memcg_qos_enable", drift=Drift.YIELD),
+    # The kubelet's CPU manager writes its containers' afresh every ten seconds: what it writes is what goes back.
+    KnobSpec(
+        Knob.CPUSET_CPUS,
+        v1=("cpuset", "cpuset.cpus"),
+        v2="cpuset.cpus",
+        drift=Drift.ADOPT,
+        normalise=cpu_list,
+        blank=INHERIT,
+    ),
+    # systemctl daemon-reload makes 0 into max without a word: that is nobody's wish.
+    KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", normalise=byte_count, paged=True),
+    KnobSpec(Knob.MEMORY_SWAPFILE, v1=("memory", "memory.swapfile"), normalise=str.strip),
+    # They read back what is in force, not what was asked for: thermal limits and other requests count in.
+    KnobSpec(Knob.SCALING_MIN_FREQ, cpufreq="scaling_min_freq", drift=Drift.YIELD),
+    KnobSpec(Knob.SCALING_MAX_FREQ, cpufreq="scaling_max_freq", drift=Drift.YIELD),
+    KnobSpec(Knob.ENERGY_PREFERENCE, cpufreq="energy_performance_preference", drift=Drift.YIELD, normalise=str.strip),
+    # Two managers of Speed Select would undo each other for ever: the other one wins.
+    *(
+        KnobSpec(knob, register=knob.partition(".")[2], drift=Drift.YIELD, normalise=str.strip, exact=True)
+        for knob in (
+            Knob.CLOS_ASSOCIATION,
+            Knob.CLOS_PARAMETERS,
+            Knob.CORE_POWER,
+            Knob.TURBO_FREQUENCY,
+            Knob.TURBO_LIMITS,
+        )
+    ),
 )
 KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType({spec.knob: spec for spec in _ALL})
 
@@ -128,7 +183,7 @@ class KnobFile:
     ``identity`` is the directory's inode number in its hierarchy, 0 for the node.
     """
 
-    __slots__ = ("_carried", "_directory", "_file", "_reached", "identity")
+    __slots__ = ("_blank", "_carried", "_directory", "_file", "_reached", "identity")
 
     def __init__(
         self,
@@ -136,8 +191,14 @@ class KnobFile:
         file: str,
         reached: tuple[Directory, str] | None,
         carried: tuple[Carried, ...] = (),
+        blank: str | None = None,
     ) -> None:
-        """``reached``: by which directory and path the cgroup was found; ``None`` for the node's own files."""
+        """
+        ``reached``: by which directory and path the cgroup was found; ``None`` for the node's own files.
+
+        ``carried`` and ``blank`` are the knob's.
+        """
+        self._blank = blank
         self._carried = next((each.file for each in carried if directory.exists(each.file)), None)
         self._directory = directory
         self._file = file
@@ -160,6 +221,8 @@ class KnobFile:
     def read(self) -> Reading:
         """What stands there now."""
         reading = self._read(self._file)
+        if self._blank is not None and reading.data is not None and not reading.data.strip():
+            return reading._replace(data=self._blank.encode("ascii"))
         if self._carried is None or reading.data != b"0\n":
             return reading
         beside = self._read(self._carried)
@@ -178,6 +241,8 @@ class KnobFile:
         OK says that the kernel took it, not that it keeps it. Text of more than one line, or that does not fit a page,
         is REJECTED unseen.
         """
+        if self._blank is not None and text == self._blank:
+            return self._put(self._file, b"\n")
         head, carries, value = text.partition(f" {self._carried}=")
         answer = self._write(self._file, head)
         if not carries or self._carried is None or answer[0] is not Outcome.OK:
@@ -190,8 +255,9 @@ class KnobFile:
         if not line or not line.isascii() or not line.isprintable():
             return Outcome.REJECTED, errno.EINVAL
         data = f"{line}\n".encode("ascii")
-        if len(data) > WRITE_LIMIT:
-            return Outcome.REJECTED, errno.E2BIG
+        return (Outcome.REJECTED, errno.E2BIG) if len(data) > WRITE_LIMIT else self._put(file, data)
+
+    def _put(self, file: str, data: bytes) -> tuple[Outcome, int]:
         try:
             # Never O_CREAT: nothing is made below a cgroup root. O_NONBLOCK: a FIFO in its place would hold us up.
             descriptor = self._directory.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -253,8 +319,9 @@ class Knobs:
         MISSING: this kernel or host lacks it; GONE: there is no such cgroup (any more).
         """
         spec = KNOBS[knob]
-        if target.kind is TargetKind.NODE:
-            return Outcome.MISSING if spec.node is None else _checked(KnobFile(self._host, spec.node, None))
+        if target.kind is not TargetKind.CGROUP:
+            file = spec.file_of(target)
+            return Outcome.MISSING if file is None else _checked(KnobFile(self._host, file, None))
         home = self._home(spec)
         if home is None:
             return Outcome.MISSING
@@ -265,7 +332,7 @@ class Knobs:
         except OSError as error:
             outcome = outcome_of(error.errno or errno.EIO)
             return Outcome.GONE if outcome is Outcome.MISSING else outcome
-        return _checked(KnobFile(directory, file, (above, path), spec.carried))
+        return _checked(KnobFile(directory, file, (above, path), spec.carried, spec.blank))
 
     def _home(self, spec: KnobSpec) -> tuple[Directory, str] | None:
         """The hierarchy a knob of a cgroup is in, and what it is called there."""

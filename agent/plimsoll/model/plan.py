@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from plimsoll.model.cpus import parse_cpus
 from plimsoll.model.outcome import Outcome
 
 
@@ -24,6 +25,17 @@ class Knob(StrEnum):
     MEMORY_QOS_LEVEL = "memory.qos_level"  # openEuler, v1
     MEMORY_LOW = "memory.low"  # v2
     MEMCG_QOS_ENABLE = "vm.memcg_qos_enable"  # openEuler, the node's
+    CPUSET_CPUS = "cpuset.cpus"
+    MEMORY_SWAP_MAX = "memory.swap.max"  # v2
+    MEMORY_SWAPFILE = "memory.swapfile"  # openEuler, v1
+    SCALING_MIN_FREQ = "scaling_min_freq"  # cpufreq, kHz
+    SCALING_MAX_FREQ = "scaling_max_freq"
+    ENERGY_PREFERENCE = "energy_performance_preference"
+    CLOS_ASSOCIATION = "isst.clos-association"  # registers of Speed Select, spelled as in kernel/isst/registers.py
+    CLOS_PARAMETERS = "isst.clos-parameters"
+    CORE_POWER = "isst.core-power"
+    TURBO_FREQUENCY = "isst.turbo-frequency"
+    TURBO_LIMITS = "isst.turbo-limits"
 
 
 class TargetKind(StrEnum):
@@ -31,10 +43,13 @@ class TargetKind(StrEnum):
 
     CGROUP = "cgroup"
     NODE = "node"
+    UNIT = "unit"  # PACKAGE/DOMAIN/CORE of Speed Select, or a cpufreq policy
+    CLASS = "class"  # PACKAGE/DOMAIN/CLASS of service of Speed Select
+    PACKAGE = "package"
 
 
 class Target(NamedTuple):
-    """A cgroup by its path below the root of every hierarchy, or the node (empty path)."""
+    """A cgroup by its path below the root of every hierarchy, a part of the CPUs, or the node (empty path)."""
 
     kind: TargetKind
     path: str = ""
@@ -64,7 +79,8 @@ class Write(NamedTuple):
     """
     One knob of one target shall have ``value``, spelled as the kernel prints it.
 
-    ``reason`` is a sentence for a person. A lower ``phase`` is written before a higher one, whatever the levels.
+    ``reason`` is a sentence for a person. A lower ``phase`` is written before a higher one, whatever the levels. Writes
+    of one ``chain`` depend on each other: once one of them has failed, none of a higher phase is tried in this tick.
     """
 
     target: Target
@@ -74,6 +90,7 @@ class Write(NamedTuple):
     reason: str
     on_exit: OnExit = OnExit.RESTORE
     phase: int = 0
+    chain: str = ""
 
     @property
     def key(self) -> tuple[Target, Knob]:
@@ -146,10 +163,21 @@ def order(writes: Iterable[Write], standing: Mapping[tuple[Target, Knob], str]) 
 
     def place(write: Write) -> tuple[int, int, int, Target, Knob]:
         now = standing.get(write.key)
-        shrinks = now is not None and _number(write.value) < _number(now)
+        shrinks = now is not None and width(write.knob, write.value) < width(write.knob, now)
         return (write.phase, int(shrinks), -write.target.depth if shrinks else write.target.depth, *write.key)
 
     return tuple(sorted(writes, key=place))
+
+
+def width(knob: Knob, value: str) -> float:
+    """How much a value lets its cgroup have, as far as two values of one knob can be compared."""
+    if knob is not Knob.CPUSET_CPUS:
+        return _number(value)
+    try:
+        return float(len(parse_cpus(value)))
+    except ValueError:
+        # What the cgroup inherits.
+        return float("inf")
 
 
 def _number(value: str) -> float:

@@ -48,8 +48,9 @@ class PodObject:
     ``annotations`` and ``labels`` hold only allow-listed keys with bounded values. ``mirror`` marks the API server's
     image of a static pod: its cgroup is named by a hash anybody could forge, so it is never acted upon.
 
-    ``memory_request_bytes`` and ``memory_limit_bytes`` are the whole pod's, as Kubernetes adds them up; ``None`` where
-    it has none or they cannot be read. ``resizing``: the kubelet is changing the pod's resources in place just now.
+    ``memory_request_bytes``, ``memory_limit_bytes`` and ``cpu_request_millis`` (thousandths of a CPU) are the whole
+    pod's, as Kubernetes adds them up; ``None`` where it has none or they cannot be read. ``resizing``: the kubelet is
+    changing the pod's resources in place just now.
     """
 
     uid: str
@@ -66,6 +67,7 @@ class PodObject:
     memory_request_bytes: int | None = None
     memory_limit_bytes: int | None = None
     resizing: bool = False
+    cpu_request_millis: int | None = None
 
     @property
     def finished(self) -> bool:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from plimsoll.model.cpus import CpuSet
+from plimsoll.model.frequency import FrequencySample
+from plimsoll.model.memory import NodeSwap, PodMemory
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob
 from plimsoll.model.pod import Container, Pod
@@ -71,6 +74,8 @@ class PodSample:
     ``kubelet_root`` is the kubelet's own cgroup this pod is below, ``container_cgroups`` the cgroups directly below the
     pod's own (containers and the sandbox), all as paths below the hierarchy's root. ``knobs`` are control files as they
     were when the pod's cgroup was last looked up, only where a policy cannot do without.
+    ``cpu_usage`` is CPUs' worth of time used since the previous tick. ``cpus`` are those it may run on; ``pinned`` are
+    those the kubelet's CPU manager gave to its containers alone. ``memory`` is there where a policy needs it.
     """
 
     pod: Pod
@@ -86,16 +91,22 @@ class PodSample:
     kubelet_root: str | None = None
     container_cgroups: tuple[str, ...] = ()
     knobs: Mapping[Knob, str] = field(default_factory=dict)
+    cpu_usage: float | None = None
+    cpus: CpuSet | None = None
+    pinned: CpuSet = frozenset()
+    memory: PodMemory | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """The node's own pressure and memory."""
+    """The node's own pressure and memory; ``frequency`` and ``swap`` where a policy needs them."""
 
     pressures: tuple[Pressure, ...] = ()
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
     cpus: int | None = None
+    frequency: FrequencySample | None = None
+    swap: NodeSwap | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,101 @@
+"""
+Memory and swap of pods and of the node, in bytes; counters since the cgroup was made. Unknown is ``None``.
+
+Nothing here knows files, or how much of it should be where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class DeviceTraffic(NamedTuple):
+    """What a cgroup has read from and written to one block device, in bytes."""
+
+    read: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodMemory:
+    """
+    One pod's memory, its containers' included (hierarchical counters).
+
+    ``swapped`` is what ``memory.swap.current`` says; ``swap_cached`` of it is in memory as well. ``inactive_anon`` and
+    ``inactive_file`` are the colder halves as the kernel sees them. ``protected``: what the pod's own ``memory.min``
+    and ``memory.low`` ask to be kept, the larger of the two. ``swap_limit``: ``None`` is no limit, so ``swap_limited``
+    says whether one is known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``scanned`` and
+    ``stolen`` count pages of direct reclaim. ``oom_kills``/``limit_hits`` are of ``memory.events``. ``swap_traffic`` is
+    the pod's own traffic with the swap device.
+    """
+
+    current: int | None = None
+    anon: int | None = None
+    file: int | None = None
+    shmem: int | None = None
+    inactive_anon: int | None = None
+    inactive_file: int | None = None
+    unevictable: int | None = None
+    swapped: int | None = None
+    swap_cached: int | None = None
+    swap_limit: int | None = None
+    swap_limited: bool = False
+    zswapped: int | None = None
+    protected: int = 0
+    refaulted: int | None = None
+    scanned: int | None = None
+    stolen: int | None = None
+    oom_kills: int | None = None
+    limit_hits: int | None = None
+    swap_traffic: DeviceTraffic | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwapDevice:
+    """
+    The device configured for low-priority memory, and whether it holds nothing else.
+
+    ``path`` as configured; ``device`` is ``MAJOR:MINOR``. ``dedicated`` is ``None`` while that cannot be known; then,
+    and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``. ``read``
+    and ``written`` count bytes since boot.
+    """
+
+    path: str
+    active: bool
+    device: str | None = None
+    size: int | None = None
+    used: int | None = None
+    read: int | None = None
+    written: int | None = None
+    dedicated: bool | None = None
+    reasons: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    backend: str = ""
+    kind: str = ""  # block | zram | file
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """
+    What reclaiming has done for one pod since the agent started.
+
+    ``asked``/``freed``: bytes; ``seconds``: spent in the kernel for it; ``partial``: times it freed less than asked
+    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed.
+    """
+
+    asked: int = 0
+    freed: int = 0
+    seconds: float = 0.0
+    partial: int = 0
+    selector: str = ""
+    busy_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSwap:
+    """The node's swap: the dedicated device, and by pod UID what reclaiming came to."""
+
+    device: SwapDevice | None = None
+    offloads: Mapping[str, Offload] = field(default_factory=dict)

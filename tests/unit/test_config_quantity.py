@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.config.pod_object import PodRejected, decode
-from plimsoll.config.pod_resources import Memory, memory, resizing
+from plimsoll.config.pod_resources import CPU, MEMORY, Amounts, amounts, resizing
 from plimsoll.config.quantity import MAX_VALUE, quantity, whole
 from plimsoll.model.pod import PodObject
 from tests.support import UID
@@ -131,26 +131,26 @@ def sidecar(request: object = None, limit: object = None) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ({}, Memory()),
-        ({"containers": [container()]}, Memory()),
-        ({"containers": [container("64Mi", "128Mi"), container("32Mi", "32Mi")]}, Memory(96 * MI, 160 * MI)),
+        ({}, Amounts()),
+        ({"containers": [container()]}, Amounts()),
+        ({"containers": [container("64Mi", "128Mi"), container("32Mi", "32Mi")]}, Amounts(96 * MI, 160 * MI)),
         # A request that was left out is the limit.
-        ({"containers": [container(None, "128Mi")]}, Memory(128 * MI, 128 * MI)),
+        ({"containers": [container(None, "128Mi")]}, Amounts(128 * MI, 128 * MI)),
         # One container without a limit, or with a limit of zero, leaves the pod without one.
-        ({"containers": [container("64Mi", "128Mi"), container("1Mi")]}, Memory(65 * MI, None)),
-        ({"containers": [container("64Mi", "0")]}, Memory(64 * MI, None)),
+        ({"containers": [container("64Mi", "128Mi"), container("1Mi")]}, Amounts(65 * MI, None)),
+        ({"containers": [container("64Mi", "0")]}, Amounts(64 * MI, None)),
         # An init container runs alone: the larger of the two counts.
-        ({"containers": [container("64Mi")], "initContainers": [container("100Mi")]}, Memory(100 * MI, None)),
-        ({"containers": [container("64Mi")], "initContainers": [container("10Mi")]}, Memory(64 * MI, None)),
+        ({"containers": [container("64Mi")], "initContainers": [container("100Mi")]}, Amounts(100 * MI, None)),
+        ({"containers": [container("64Mi")], "initContainers": [container("10Mi")]}, Amounts(64 * MI, None)),
         # A sidecar goes on running, and beside the init containers after it.
-        ({"containers": [container("64Mi")], "initContainers": [sidecar("10Mi")]}, Memory(74 * MI, None)),
+        ({"containers": [container("64Mi")], "initContainers": [sidecar("10Mi")]}, Amounts(74 * MI, None)),
         (
             {"containers": [container("64Mi")], "initContainers": [sidecar("10Mi"), container("70Mi")]},
-            Memory(80 * MI, None),
+            Amounts(80 * MI, None),
         ),
         (
             {"containers": [container("64Mi")], "initContainers": [container("70Mi"), sidecar("10Mi")]},
-            Memory(74 * MI, None),
+            Amounts(74 * MI, None),
         ),
         # What the pod says as a whole counts first, and the runtime's overhead on top of everything.
         (
@@ -159,19 +159,27 @@ def sidecar(request: object = None, limit: object = None) -> dict[str, object]:
                 "resources": {"requests": {"memory": "200Mi"}, "limits": {"memory": "300Mi"}},
                 "overhead": {"memory": "20Mi"},
             },
-            Memory(220 * MI, 320 * MI),
+            Amounts(220 * MI, 320 * MI),
         ),
         # What cannot be read is unknown, of the whole pod: a part of the sum would be a wrong sum.
-        ({"containers": [container("64Mi"), container("lots")]}, Memory()),
-        ({"containers": [container("-1")]}, Memory()),
-        ({"containers": [container("5Ei"), container("5Ei")]}, Memory()),
-        ({"containers": "none", "initContainers": {"a": 1}, "resources": [], "overhead": 3}, Memory()),
-        ({"containers": [None, 3, {"resources": {"requests": []}}, {"resources": None}]}, Memory()),
+        ({"containers": [container("64Mi"), container("lots")]}, Amounts()),
+        ({"containers": [container("-1")]}, Amounts()),
+        ({"containers": [container("5Ei"), container("5Ei")]}, Amounts()),
+        ({"containers": "none", "initContainers": {"a": 1}, "resources": [], "overhead": 3}, Amounts()),
+        ({"containers": [None, 3, {"resources": {"requests": []}}, {"resources": None}]}, Amounts()),
     ],
 )
-def test_memory_of_a_pod(spec: dict[str, object], expected: Memory) -> None:
+def test_memory_of_a_pod(spec: dict[str, object], expected: Amounts) -> None:
     """The pod's request and limit are added up as Kubernetes does, and unknown where they cannot be."""
-    assert memory(spec) == expected
+    assert amounts(spec, MEMORY) == expected
+
+
+def test_cpus_of_a_pod() -> None:
+    """CPU is counted in thousandths, rounded up, by the same rules; a container that names another resource has none."""
+    spec = {"containers": [{"resources": {"requests": {"cpu": each}}} for each in ("500m", "1.5", 2, "100u")]}
+    assert amounts(spec, CPU) == Amounts(4001, None)
+    assert amounts({"containers": [container(None, "1Gi")]}, CPU) == Amounts()
+    assert amounts({"containers": [{"resources": {"limits": {"cpu": "2"}}}]}, CPU) == Amounts(2000, 2000)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +216,10 @@ def test_decoded_with_the_pod() -> None:
     """A pod object carries its memory and its resize; one that says neither has neither."""
     pod = decoded({"containers": [container("64Mi", "1Gi")]}, {"resize": "InProgress"})
     assert (pod.memory_request_bytes, pod.memory_limit_bytes, pod.resizing) == (64 * MI, 1 << 30, True)
+    assert pod.cpu_request_millis == 1000
     bare = decoded(None, None)
     assert (bare.memory_request_bytes, bare.memory_limit_bytes, bare.resizing) == (None, None, False)
+    assert bare.cpu_request_millis is None
 
 
 JSON = st.recursive(
@@ -218,7 +228,7 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["containers", "initContainers", "resources", "requests", "limits", "memory", "conditions"]
+                ["containers", "initContainers", "resources", "requests", "limits", "memory", "cpu", "conditions"]
             ),
             inner,
             max_size=4,
@@ -233,5 +243,5 @@ JSON = st.recursive(
 def test_no_object_can_raise(spec: dict[str, object], status: object) -> None:
     """Whatever shape a stranger gives the object, it is decoded, and its figures are in range or unknown."""
     pod = decoded(spec, status)
-    for figure in (pod.memory_request_bytes, pod.memory_limit_bytes):
+    for figure in (pod.memory_request_bytes, pod.memory_limit_bytes, pod.cpu_request_millis):
         assert figure is None or 0 < figure <= MAX_VALUE

@@ -58,7 +58,7 @@ def decode(raw: object) -> PodObject | PodRejected:
         )
     spec, status = _mapping(raw.get("spec")), _mapping(raw.get("status"))
     phase, priority_class = status.get("phase"), spec.get("priorityClassName")
-    memory = pod_resources.memory(spec)
+    memory = pod_resources.amounts(spec, pod_resources.MEMORY)
     return PodObject(
         uid=uid[:64],
         namespace=namespace,
@@ -73,6 +73,7 @@ def decode(raw: object) -> PodObject | PodRejected:
         labels=_allowed(metadata.get("labels")),
         memory_request_bytes=memory.request,
         memory_limit_bytes=memory.limit,
+        cpu_request_millis=pod_resources.amounts(spec, pod_resources.CPU).request,
         resizing=pod_resources.resizing(status),
     )
 

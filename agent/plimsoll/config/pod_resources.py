@@ -16,28 +16,38 @@ _IN_PROGRESS_CONDITION = "PodResizeInProgress"
 _IN_PROGRESS_WORDS = frozenset({"Proposed", "InProgress"})
 _MAX_CONTAINERS = 256
 _MAX_CONDITIONS = 64
-_MEMORY = "memory"
 
 
-class Memory(NamedTuple):
-    """Bytes; ``None`` where the pod says nothing, or nothing that can be read."""
+class Resource(NamedTuple):
+    """A resource of containers, and in how many parts of its unit it is counted."""
+
+    name: str
+    parts: int
+
+
+MEMORY = Resource("memory", 1)  # bytes
+CPU = Resource("cpu", 1000)  # thousandths of a CPU
+
+
+class Amounts(NamedTuple):
+    """In parts of the resource's unit; ``None`` where the pod says nothing, or nothing that can be read."""
 
     request: int | None = None
     limit: int | None = None
 
 
-def memory(spec: Mapping[str, object]) -> Memory:
+def amounts(spec: Mapping[str, object], resource: Resource) -> Amounts:
     """
-    The pod's memory. Never raises.
+    The pod's request and limit of one resource. Never raises.
 
     Application containers and sidecars run together and count together; an init container runs alone beside the
     sidecars started before it, and counts where it needs more than they. What the pod as a whole says counts before
     that, and the runtime's overhead comes on top.
     """
     try:
-        return _memory(spec)
+        return _amounts(spec, resource)
     except ValueError:
-        return Memory()
+        return Amounts()
 
 
 def resizing(status: Mapping[str, object]) -> bool:
@@ -51,12 +61,12 @@ def resizing(status: Mapping[str, object]) -> bool:
     )
 
 
-def _memory(spec: Mapping[str, object]) -> Memory:
-    containers = [_pair(each.get("resources")) for each in _mappings(spec.get("containers"), _MAX_CONTAINERS)]
-    sidecars: list[Memory] = []
+def _amounts(spec: Mapping[str, object], resource: Resource) -> Amounts:
+    containers = [_pair(each.get("resources"), resource) for each in _mappings(spec.get("containers"), _MAX_CONTAINERS)]
+    sidecars: list[Amounts] = []
     starting: list[int] = []
     for each in _mappings(spec.get("initContainers"), _MAX_CONTAINERS):
-        pair = _pair(each.get("resources"))
+        pair = _pair(each.get("resources"), resource)
         if each.get("restartPolicy") == "Always":
             sidecars.append(pair)
             starting.append(0)
@@ -68,27 +78,28 @@ def _memory(spec: Mapping[str, object]) -> Memory:
     limits = [pair.limit for pair in running]
     # One container without a limit leaves the pod without one.
     limit = sum(each for each in limits if each is not None) if limits and None not in limits else None
-    own = _pair(spec.get("resources"))
-    overhead = _amount(_mapping(spec.get("overhead")).get(_MEMORY)) or 0
+    own = _pair(spec.get("resources"), resource)
+    overhead = _amount(_mapping(spec.get("overhead")), resource) or 0
     request = (request if own.request is None else own.request) + overhead
     limit = limit if own.limit is None else own.limit
     limit = None if limit is None else limit + overhead
     if max(request, limit or 0) > MAX_VALUE:
         raise ValueError("out of range")
-    return Memory(request or None, limit or None)
+    return Amounts(request or None, limit or None)
 
 
-def _pair(resources: object) -> Memory:
+def _pair(resources: object, resource: Resource) -> Amounts:
     found = _mapping(resources)
     # Kubernetes takes a limit of zero for none.
-    limit = _amount(_mapping(found.get("limits")).get(_MEMORY)) or None
-    request = _amount(_mapping(found.get("requests")).get(_MEMORY))
+    limit = _amount(_mapping(found.get("limits")), resource) or None
+    request = _amount(_mapping(found.get("requests")), resource)
     # The API server fills in a request that was left out; a manifest on disk has not met it.
-    return Memory(limit if request is None else request, limit)
+    return Amounts(limit if request is None else request, limit)
 
 
-def _amount(value: object) -> int | None:
-    return None if value is None else whole(value)
+def _amount(found: Mapping[str, object], resource: Resource) -> int | None:
+    value = found.get(resource.name)
+    return None if value is None else whole(value, resource.parts)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

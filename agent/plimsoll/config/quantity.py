@@ -52,9 +52,13 @@ def quantity(value: object) -> Fraction:
     return -number if sign == "-" else number
 
 
-def whole(value: object) -> int:
-    """A quantity that counts something, 0 or more, rounded up as Kubernetes does. Raises ValueError."""
-    number = quantity(value)
+def whole(value: object, parts: int = 1) -> int:
+    """
+    A quantity that counts something, 0 or more, rounded up as Kubernetes does: in ``parts`` of the unit each.
+
+    Raises ValueError.
+    """
+    number = quantity(value) * parts
     if number < 0:
         raise ValueError("negative")
     return math.ceil(number)

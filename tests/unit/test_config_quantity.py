@@ -175,7 +175,7 @@ def test_memory_of_a_pod(spec: dict[str, object], expected: Amounts) -> None:
 
 
 def test_cpus_of_a_pod() -> None:
-    """CPU is counted in thousandths, rounded up, by the same rules; a container that names another resource has none."""
+    """CPU is counted in thousandths, rounded up, by the same rules; what is said of another resource does not count."""
     spec = {"containers": [{"resources": {"requests": {"cpu": each}}} for each in ("500m", "1.5", 2, "100u")]}
     assert amounts(spec, CPU) == Amounts(4001, None)
     assert amounts({"containers": [container(None, "1Gi")]}, CPU) == Amounts()

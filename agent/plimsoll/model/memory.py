@@ -27,8 +27,9 @@ class PodMemory:
     ``inactive_file`` are the colder halves as the kernel sees them. ``protected``: what the pod's own ``memory.min``
     and ``memory.low`` ask to be kept, the larger of the two. ``swap_limit``: ``None`` is no limit, so ``swap_limited``
     says whether one is known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``scanned`` and
-    ``stolen`` count pages of direct reclaim. ``oom_kills``/``limit_hits`` are of ``memory.events``. ``swap_traffic`` is
-    the pod's own traffic with the swap device.
+    ``stolen`` count pages of direct reclaim. ``oom_kills`` and ``limit_hits`` are of ``memory.events``.
+    ``swap_traffic`` is the pod's own traffic with the swap device. ``cold`` is what a selector knows to have been idle
+    for its whole window.
     """
 
     current: int | None = None
@@ -50,6 +51,7 @@ class PodMemory:
     oom_kills: int | None = None
     limit_hits: int | None = None
     swap_traffic: DeviceTraffic | None = None
+    cold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

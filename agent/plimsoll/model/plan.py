@@ -97,6 +97,44 @@ class Write(NamedTuple):
         return self.target, self.knob
 
 
+class Selector(StrEnum):
+    """How the memory to be reclaimed is chosen. The values are label values."""
+
+    DAMON = "damon"  # the kernel's data access monitor pages out what it saw idle
+    MGLRU = "mglru"  # generations of the multi-generational LRU, aged by us
+    PLAIN = "plain"  # whatever the kernel's reclaim takes first
+
+
+class Watch(NamedTuple):
+    """
+    What is cold in one pod shall be known, by ``selector``; as long as every decision repeats it.
+
+    ``targets``: the pod's cgroup and those directly below it. ``rate``: how much the selector may page out by itself,
+    in bytes per second; 0 is nothing.
+    """
+
+    pod: str
+    targets: tuple[Target, ...]
+    selector: Selector
+    policy: str
+    rate: int = 0
+
+
+class Reclaim(NamedTuple):
+    """
+    ``size`` bytes of one pod's memory shall be reclaimed now, once. ``reason`` is a sentence for a person.
+
+    ``swappiness`` as in ``memory.reclaim``, ``None`` where the kernel takes none.
+    """
+
+    pod: str
+    target: Target
+    size: int
+    policy: str
+    reason: str
+    swappiness: int | None = None
+
+
 class Conflict(NamedTuple):
     """Two writes wanted different values of one knob: ``kept`` stands in the plan, ``dropped`` does not."""
 
@@ -105,10 +143,12 @@ class Conflict(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """At most one write for each knob of a target."""
+    """At most one write for each knob of a target, and one watch and one reclaim for each pod."""
 
     writes: tuple[Write, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    watches: tuple[Watch, ...] = ()
+    reclaims: tuple[Reclaim, ...] = ()
 
 
 class Result(NamedTuple):

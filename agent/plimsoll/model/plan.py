@@ -166,6 +166,21 @@ class Result(NamedTuple):
     errno: int = 0
 
 
+class Reclaimed(NamedTuple):
+    """
+    What became of a reclaim: ``freed`` bytes in ``seconds`` spent in the kernel.
+
+    OK: all of it; BUSY: the kernel found less; HELD: stopped between two slices, because it was not wanted any more or
+    time was up.
+    """
+
+    reclaim: Reclaim
+    outcome: Outcome
+    freed: int
+    seconds: float
+    errno: int = 0
+
+
 def merge(writes: Iterable[Write], precedence: Sequence[str]) -> Plan:
     """
     One owner for each knob: the policy that comes first in ``precedence``, whatever the order of ``writes``.

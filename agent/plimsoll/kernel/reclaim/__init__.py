@@ -1,0 +1,1 @@
+"""Ways to find cold memory and to move it out, one module each."""

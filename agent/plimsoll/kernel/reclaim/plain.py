@@ -1,0 +1,79 @@
+"""
+Asking the kernel to reclaim memory of a cgroup: one write(2) to ``memory.reclaim``.
+
+The write blocks until the kernel has done or given up, so the caller is a thread that may wait. The kernel does not
+heed the target's own ``memory.min`` and ``memory.low`` (include/linux/memcontrol.h: no protection in a targeted
+reclaim): how much may be asked for is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from plimsoll.kernel.hostfs import Directory
+from plimsoll.model.outcome import Outcome, outcome_of
+
+FILE = "memory.reclaim"
+# cgroup v2's, and openEuler's cgroup v1.
+_USAGE = ("memory.current", "memory.usage_in_bytes")
+
+
+class Answer(NamedTuple):
+    """
+    What one request came to.
+
+    OK: at least as much as asked; BUSY: less (EAGAIN, EINTR), which is no failure. ``freed``: by how much the cgroup's
+    usage went down meanwhile, ``None`` if that is not known; the pod may have allocated beside it, so it can be less
+    than was reclaimed, never below 0.
+    """
+
+    outcome: Outcome
+    errno: int
+    freed: int | None
+    seconds: float
+
+
+def reclaim(
+    directory: Directory, size: int, swappiness: int | None = None, *, clock: Callable[[], float] = time.monotonic
+) -> Answer:
+    """
+    Reclaim ``size`` bytes of the cgroup and everything below it; never raises for what the kernel may answer.
+
+    ``swappiness`` 0..200 (Linux 6.12; ``None``: the kernel's own): 200 prefers swap over the page cache.
+    """
+    text = str(size) if swappiness is None else f"{size} swappiness={swappiness}"
+    begun = clock()
+    before = _usage(directory)
+    code = _write(directory, text.encode("ascii"))
+    outcome = outcome_of(code)
+    after = None if outcome is Outcome.GONE else _usage(directory)
+    freed = None if before is None or after is None else max(0, before - after)
+    return Answer(outcome, code, freed, clock() - begun)
+
+
+def _write(directory: Directory, data: bytes) -> int:
+    try:
+        descriptor = directory.open(FILE, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fault = directory.fault
+            code = 0 if fault is None else fault("write", f"{directory.path}/{FILE}")
+            if code:
+                return code
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _usage(directory: Directory) -> int | None:
+    for name in _USAGE:
+        text = directory.read(name).text()
+        if text is not None:
+            return int(text) if text.strip().isdecimal() else None
+    return None

@@ -1,0 +1,182 @@
+"""Reclaiming slice by slice: what is asked of the kernel, when it stops, and what is said of it afterwards."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plimsoll.actuators.reclaimer import Reclaimer
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.model.memory import Offload
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Reclaim, Selector, Watch, cgroup
+from tests.acting import Clock, pod
+from tests.fixtures.hosts import trees
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    tree = {f"{trees.CGROUP}/cgroup.controllers": "memory\n"}
+    for number in range(3):
+        files = {"memory.current": f"{200 * MIB}\n", "memory.reclaim": ""}
+        tree |= trees.below(f"{trees.CGROUP}/{pod(number)}", files)
+    return trees.write(tmp_path, tree)
+
+
+class Kernel:
+    """
+    Takes what is asked for from the pod's usage when ``memory.reclaim`` is written, as far as there is any.
+
+    A write is seen when the file is opened next or read; so the fault hook does the work at the moment of the write.
+    """
+
+    def __init__(self, root: Path, clock: Clock, *, cold: int = 1 << 40, seconds: float = 0.02) -> None:
+        self.root = root
+        self.clock = clock
+        self.cold = cold
+        self.seconds = seconds
+        self.asked = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.slice = 32 * MIB
+
+    def __call__(self, operation: str, path: str) -> int:
+        if operation != "write" or not path.endswith("/memory.reclaim"):
+            return 0
+        self.asked += 1
+        self.clock.now += self.seconds
+        usage = self.root / path.removeprefix(str(self.root)).lstrip("/").replace("memory.reclaim", "memory.current")
+        taken = min(self.cold, self.slice)
+        self.cold -= taken
+        usage.write_text(f"{int(usage.read_text(encoding='ascii')) - taken}\n", encoding="ascii")
+        self.meanwhile()
+        return 0 if taken == self.slice else errno.EAGAIN
+
+
+@contextmanager
+def reclaimer(root: Path, kernel: Kernel) -> Iterator[Reclaimer]:
+    with HostFs(str(root), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
+        yield Reclaimer(hierarchies, clock=kernel.clock, slice_bytes=kernel.slice)
+
+
+def reclaim(number: int, size: int) -> Reclaim:
+    return Reclaim(f"uid-{number}", cgroup(pod(number)), size, "overcommit", "the test wants it")
+
+
+def run(found: Reclaimer, *reclaims: Reclaim, seconds: float = 5.0, watches: Sequence[Watch] = ()) -> None:
+    found.want(reclaims)
+    found.run(watches, reclaims, seconds)
+
+
+def test_what_is_asked_for_is_cut_in_slices(node: Path) -> None:
+    """No single write asks for more than a slice; what was freed and how long it took adds up."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(0, 96 * MIB))
+        (result,) = found.take()
+        assert (result.outcome, result.freed, round(result.seconds, 3)) == (Outcome.OK, 96 * MIB, 0.06)
+        assert kernel.asked == 3
+        assert found.offloads["uid-0"] == Offload(96 * MIB, 96 * MIB, result.seconds, 0, Selector.PLAIN, 0)
+        assert found.take() == ()
+
+
+def test_less_than_asked_is_no_failure_and_ends_it(node: Path) -> None:
+    """EAGAIN: the kernel found no more. It is not asked again, and the next pod has its turn."""
+    kernel = Kernel(node, Clock(), cold=40 * MIB)
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(0, 96 * MIB), reclaim(1, 32 * MIB))
+        first, second = found.take()
+        assert (first.outcome, first.freed) == (Outcome.BUSY, 40 * MIB)
+        assert second.outcome is Outcome.BUSY
+        assert kernel.asked == 3
+        assert found.offloads["uid-0"].partial == 1
+
+
+def test_it_stops_between_two_slices_when_no_longer_wanted(node: Path) -> None:
+    """Whoever withdraws a pod waits for one slice at most."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        kernel.meanwhile = lambda: found.want([])
+        run(found, reclaim(0, 96 * MIB))
+        (result,) = found.take()
+        assert (result.outcome, result.freed) == (Outcome.HELD, 32 * MIB)
+        assert kernel.asked == 1
+
+
+def test_it_stops_when_time_is_up(node: Path) -> None:
+    """The deadline is for all pods together, and overrun by one slice at most."""
+    kernel = Kernel(node, Clock(), seconds=2.0)
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(0, 96 * MIB), reclaim(1, 32 * MIB), seconds=3.0)
+        first, second = found.take()
+        assert (first.outcome, first.freed) == (Outcome.HELD, 64 * MIB)
+        assert (second.outcome, second.freed) == (Outcome.HELD, 0)
+
+
+def test_a_pod_that_is_gone(node: Path) -> None:
+    """A cgroup that vanished is GONE; nothing is made in its place."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(9, 32 * MIB))
+        (result,) = found.take()
+        assert (result.outcome, result.freed) == (Outcome.GONE, 0)
+    assert not (node / trees.CGROUP / pod(9)).exists()
+
+
+def test_a_kernel_without_the_file(tmp_path: Path) -> None:
+    """Before Linux 5.19 there is no memory.reclaim: MISSING, and no file is created."""
+    files = trees.below(f"{trees.CGROUP}/{pod(0)}", {"memory.current": "1\n"})
+    root = trees.write(tmp_path, {f"{trees.CGROUP}/cgroup.controllers": "memory\n"} | files)
+    with reclaimer(root, Kernel(root, Clock())) as found:
+        run(found, reclaim(0, 32 * MIB))
+        assert found.take()[0].outcome is Outcome.MISSING
+    assert not (root / trees.CGROUP / pod(0) / "memory.reclaim").exists()
+
+
+class Recorder:
+    """A selector that notes what it was asked."""
+
+    def __init__(self, selector: Selector) -> None:
+        self.selector = selector
+        self.calls: list[object] = []
+
+    def watch(self, watches: Sequence[Watch]) -> None:
+        self.calls.append(tuple(each.pod for each in watches))
+
+    def advance(self, now: float) -> None:
+        self.calls.append(now)
+
+    def cold(self, pod: str) -> int | None:
+        return 7 if pod == "uid-0" else None
+
+    def close(self) -> None:
+        self.calls.append("closed")
+
+
+def test_each_selector_has_its_own_pods(node: Path) -> None:
+    """A selector is told of its own watches only, every time, and asked for what is cold in those."""
+    kernel = Kernel(node, Clock())
+    mglru, damon = Recorder(Selector.MGLRU), Recorder(Selector.DAMON)
+    with HostFs(str(node)) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, (mglru, damon), clock=kernel.clock)
+        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit")
+        run(found, watches=[watch])
+        assert mglru.calls == [("uid-0",), kernel.clock.now]
+        assert damon.calls == [(), kernel.clock.now]
+        assert found.cold("uid-0") == 7
+        assert found.cold("uid-1") is None
+        assert found.offloads == {"uid-0": Offload(selector=Selector.MGLRU)}
+        run(found)
+        assert found.offloads == {}
+        assert found.cold("uid-0") is None
+        found.close()
+        assert mglru.calls[-1] == damon.calls[-1] == "closed"

@@ -26,9 +26,10 @@ class Backend(StrEnum):
 
 class Unit(NamedTuple):
     """
-    ``name`` is unique on the node and the path of its knobs' target: ``PACKAGE/DOMAIN/CORE`` or ``policyN``.
+    ``name`` is unique on the node: ``PACKAGE/DOMAIN/CORE``, or that of its first cpufreq policy, ``policyN``.
 
-    ``cpus`` are those online. ``numa`` and ``cache`` (the last-level cache's id) are ``None`` where the kernel does not
+    ``targets`` are the paths of what is written to change it, the name alone if there are none: SMT siblings may have a
+    cpufreq policy each. ``cpus`` are those online. ``numa`` and ``cache`` (the last-level cache's id) are ``None`` where the kernel does not
     say. ``lowest``/``base``/``highest``: MHz, ``None`` when unknown; ``highest`` is with turbo.
     """
 
@@ -41,6 +42,7 @@ class Unit(NamedTuple):
     lowest: int | None = None
     base: int | None = None
     highest: int | None = None
+    targets: tuple[str, ...] = ()
 
 
 class Bucket(NamedTuple):

@@ -20,7 +20,7 @@ from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
-from plimsoll.sources.cgroups import PodCgroups
+from plimsoll.sources.cgroups import PodCgroups, Scope
 from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
@@ -51,6 +51,10 @@ def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) ->
     if options.pods is not None:
         return ManifestPods(options.pods, clock=clock)
     return KubePods(options.node_name, kubeconfig=options.kubeconfig, clock=clock)
+
+
+def _scope(config: Config) -> Scope:
+    return Scope(containers=config.pressure.containers, derived=config.pressure.derived)
 
 
 class Observer:
@@ -84,19 +88,12 @@ class Observer:
         self._failures = 0
 
     def _pod_cgroups(self) -> PodCgroups:
-        pressure = self._config.pressure
-        return PodCgroups(
-            self.hierarchies,
-            BatchReader(MAX_OPEN_FILES),
-            containers=pressure.containers,
-            derived=pressure.derived,
-            clock=self._clock,
-        )
+        return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
     def reconfigure(self, config: Config) -> None:
         """Follow a new configuration; the cgroups are opened afresh only when what is read changes."""
-        before, self._config = self._config.pressure, config
-        if (before.containers, before.derived) != (config.pressure.containers, config.pressure.derived):
+        before, self._config = self._config, config
+        if _scope(before) != _scope(config):
             self._cgroups.close()
             self._cgroups = self._pod_cgroups()
 

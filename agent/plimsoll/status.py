@@ -1,7 +1,7 @@
 """
 ``plimsoll status``: ask a running agent what it sees, and show it.
 
-Only HTTP is spoken here; how it looks is ``status_view.py``'s business.
+Only HTTP is spoken here; how it looks is ``status_view``'s business.
 """
 
 from __future__ import annotations

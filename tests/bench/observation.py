@@ -31,7 +31,7 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.pod import Pod
-from plimsoll.sources.cgroups import PodCgroups
+from plimsoll.sources.cgroups import PodCgroups, Scope
 from tests.bench import nodes
 
 REFERENCE = Path(__file__).with_name("reference.c")
@@ -73,7 +73,7 @@ class Node:
 
     def _reader(self, max_open: int, *, native: bool) -> tuple[BatchReader, PodCgroups]:
         reader = BatchReader(max_open, native=native)
-        observer = PodCgroups(self._hierarchies, reader, containers=True)
+        observer = PodCgroups(self._hierarchies, reader, Scope(containers=True))
         self._stack.callback(reader.close)
         return reader, observer
 

@@ -12,7 +12,6 @@ the Go version and platform and the recipe below: whatever may change a program'
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,15 +21,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.kept import cache
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.kept import cache, locked, say
 
 MODULE = Path(__file__).resolve().parent / "components"
 
@@ -78,12 +72,17 @@ def build(component: str) -> Path:
         return program
     folder.mkdir(parents=True, exist_ok=True)
     # One lock for the whole folder: two compilations of Kubernetes at a time gain nothing and need twice the memory.
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         if not program.exists():
             unfinished = folder / f".{component}.unfinished"
             _compile(component, toolchain, unfinished)
             unfinished.replace(program)  # a program is there whole or not at all
     return program
+
+
+def build_all() -> list[Path]:
+    """Every component's program. Raises BuildError."""
+    return [build(component) for component in COMPONENTS]
 
 
 def version(component: str) -> str:
@@ -170,7 +169,7 @@ def _compile(component: str, toolchain: dict[str, str], target: Path) -> None:
     command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", _ldflags(component)]
     command += ["-o", str(target), COMPONENTS[component].package]
     title = f"{component} {version(component)}"
-    _say(f"{title}: building with {toolchain['GOVERSION']}; the first time takes minutes, then it is cached")
+    say(f"{title}: building with {toolchain['GOVERSION']}; the first time takes minutes, then it is cached")
     started = reported = time.monotonic()
     compiled = 0
     last: deque[str] = deque(maxlen=40)
@@ -184,25 +183,10 @@ def _compile(component: str, toolchain: dict[str, str], target: Path) -> None:
             now = time.monotonic()
             if now - reported >= PROGRESS_SECONDS:
                 reported = now
-                _say(f"{title}: {compiled} packages in {now - started:.0f} s")
+                say(f"{title}: {compiled} packages in {now - started:.0f} s")
     if process.returncode != 0:
         raise BuildError(f"{title}: go build failed in {_home(component)}:\n{''.join(last)}")
-    _say(f"{title}: built in {time.monotonic() - started:.0f} s")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"waiting for another build in {path.parent}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file gives the lock back, as does the end of the process
-
-
-def _say(text: str) -> None:
-    print(f"[cluster] {text}", file=sys.stderr, flush=True)
+    say(f"{title}: built in {time.monotonic() - started:.0f} s")
 
 
 def main(components: list[str]) -> int:
@@ -210,7 +194,7 @@ def main(components: list[str]) -> int:
         for component in components or COMPONENTS:
             print(build(component))
     except BuildError as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 

@@ -13,18 +13,16 @@ from typing import Any
 
 import pytest
 
-from plimsoll.config.schema import PrioritySection
 from plimsoll.model.pod import Priority
-from plimsoll.model.snapshot import PodSet
 from plimsoll.simulator.apiserver import PODS, ApiServer
 from plimsoll.sources.kube import KubePods, Timing
 from tests.cluster import pods
 from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
+from tests.following import Following
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-PRIORITY = PrioritySection()
 PATIENCE = 120.0
 # As in production, but with less patience between attempts: the tests wait for them.
 BRISK = Timing(backoff_longest=1.0, forbidden=1.0, watch_too_short=0.5)
@@ -41,40 +39,12 @@ def node(request: pytest.FixtureRequest, control_plane: ControlPlane) -> Iterato
         control_plane.delete_pod(each["metadata"]["namespace"], each["metadata"]["name"])
 
 
-class Following:
-    """A started source and what the tests ask of it."""
-
-    def __init__(self, source: KubePods) -> None:
-        self.source = source
-
-    def now(self) -> PodSet:
-        return self.source.observe(PRIORITY)
-
-    def names(self) -> set[str]:
-        return {pod.name for pod in self.now().pods}
-
-    def priorities(self) -> dict[str, Priority]:
-        return {pod.name: pod.priority for pod in self.now().pods}
-
-    def errors(self, reason: str) -> int:
-        return self.now().state.errors.get(reason, 0)
-
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, f"not {what} in {PATIENCE:g} s: {self.now().state}"
-            time.sleep(0.02)
-
-    def until_names(self, *names: str) -> None:
-        self.until(lambda: self.names() == set(names), f"{sorted(names)[:5]}..., {len(names)} in all")
-
-
 @contextmanager
 def following(node: str, **options: Any) -> Iterator[Following]:
     source = KubePods(node, timing=BRISK, **options)
     try:
         source.start()
-        yield Following(source)
+        yield Following(source=source, patience=PATIENCE)
     finally:
         source.stop()
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.config.schema import PrioritySection
-from plimsoll.model.snapshot import PodSet
 from plimsoll.simulator.apiserver import ApiServer
 from plimsoll.simulator.exchange import Exchange
 from plimsoll.sources.kube import KubePods, Timing
+from tests.following import Following
 
 NODE = "node-1"
 PRIORITY = PrioritySection()
-# Deadlines are for a busy machine; each wait ends with its condition.
-PATIENCE = 60.0
 # Delays are short and time-outs long, so that a test shows the one it shortens.
 QUICK = Timing(
     connect=10.0,
@@ -68,30 +66,13 @@ class Script:
         return [at for at, exchange in self.seen if exchange.watching is watching]
 
 
-@dataclass
-class Day:
+@dataclass(kw_only=True)
+class Day(Following):
+    """The source and what it follows."""
+
     server: ApiServer
-    source: KubePods
     script: Script
     kubeconfig: Path
-
-    def now(self) -> PodSet:
-        return self.source.observe(PRIORITY)
-
-    def names(self) -> set[str]:
-        return {pod.name for pod in self.now().pods}
-
-    def errors(self, reason: str) -> int:
-        return self.now().state.errors.get(reason, 0)
-
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, f"not {what} in {PATIENCE:g} s: {self.now().state}"
-            time.sleep(0.005)
-
-    def until_names(self, *names: str) -> None:
-        self.until(lambda: self.names() == set(names), f"{names}, but {self.names()}")
 
     def until_watching(self, watches: int = 1) -> None:
         """Until the server was asked for that many watches."""
@@ -118,7 +99,7 @@ def day(
         source = KubePods(NODE, kubeconfig=server.write_kubeconfig(kubeconfig), timing=timing)
         try:
             source.start()
-            yield Day(server, source, script, kubeconfig)
+            yield Day(source=source, priority=PRIORITY, server=server, script=script, kubeconfig=kubeconfig)
         finally:
             source.stop()
     finally:

@@ -25,7 +25,7 @@ from plimsoll.simulator.node import Kind, SimulatedNode
 from plimsoll.simulator.spelling import number
 from plimsoll.simulator.tree import Tree
 from plimsoll.simulator.workload import PodSpec, Shape, Workload
-from plimsoll.sources.cgroups import PodCgroups
+from plimsoll.sources.cgroups import PodCgroups, Scope
 from plimsoll.sources.node import NodeFiles
 from tests.running import Running, command, until
 
@@ -57,7 +57,7 @@ def node(request, tmp_path):
 @pytest.fixture
 def observer(node):
     with HostFs(node.root) as host, Hierarchies.detect(host) as hierarchies:
-        cgroups = PodCgroups(hierarchies, BatchReader(), containers=True, clock=lambda: node.seconds)
+        cgroups = PodCgroups(hierarchies, BatchReader(), Scope(containers=True), clock=lambda: node.seconds)
         yield cgroups
         cgroups.close()
 

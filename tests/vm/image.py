@@ -7,18 +7,15 @@ guest (see machine.py). Runs alone, to fill the cache ahead of the tests: ``pyth
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm import apt
+from tests.debian import RECIPE, ImageError, bootstrap, pip, require_programs, require_root, run
+from tests.kept import digest, kept, say
 from tests.vm.initramfs import initramfs
-from tests.vm.kept import digest, kept, say
 
 HERE = Path(__file__).resolve().parent
 GUEST = HERE / "guest"
@@ -48,10 +45,6 @@ PROGRAMS = {
 SPARE_BYTES = 512 << 20
 
 
-class ImageError(RuntimeError):
-    """The guest cannot be made here; the text says why and what to do about it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """One kernel: what QEMU loads, and its version as ``uname -r`` prints it."""
@@ -72,7 +65,8 @@ class Image:
 
 def image() -> Image:
     """The image, made first if the cache has none. Safe against a second build at the same time. Raises ImageError."""
-    _check_host()
+    require_programs(PROGRAMS, "the guest tests")
+    require_root("building the guest", "its files belong to root and a chroot is entered")
     base = kept("base", _base_key(), _build_base)
     site = kept("site", _site_key(), _build_site)
     kernels = {}
@@ -83,36 +77,32 @@ def image() -> Image:
     return Image(base / "root.ext4", site / "site.ext4", kernels)
 
 
-def _check_host() -> None:
-    missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
-    if missing:
-        raise ImageError(f"the guest tests need the Debian packages {' '.join(missing)}: apt-get install them")
-    if os.geteuid() != 0:
-        raise ImageError("building the guest needs root: its files belong to root and a chroot is entered")
-
-
 def _base_key() -> str:
-    files = [Path(__file__), Path(apt.__file__), HERE / "initramfs.py"]
+    files = [Path(__file__), *RECIPE, HERE / "initramfs.py"]
     files += sorted(path for path in GUEST.iterdir() if path.is_file())
     return digest(*(part for path in files for part in (path.name.encode(), path.read_bytes())))
 
 
 def _site_key() -> str:
-    return digest(LOCK.read_bytes(), Path(__file__).read_bytes())
+    return digest(*(path.read_bytes() for path in (LOCK, Path(__file__), *RECIPE)))
 
 
 def _build_base(folder: Path) -> None:
     root, packages = folder / "root", folder / "packages"
     packages.mkdir()
-    _debootstrap(folder, root, packages)
+    options = [f"--include={','.join(PACKAGES)}", '--aptopt=APT::Install-Recommends "false";']
+    # The hook finds the packages that are not to be installed, only unpacked below.
+    options += [f"--customize-hook={GUEST / 'download.sh'}"]
+    wanted = {"PLIMSOLL_DOWNLOAD": str(packages), "PLIMSOLL_PACKAGES": " ".join(["busybox-static", *KERNELS.values()])}
+    bootstrap(SUITE, root, folder / "debian.sources", excluded=EXCLUDED, options=options, environment=wanted)
     for path in GUEST.iterdir():
         if path.suffix == ".py":
             _copy(path, root / "usr/local/lib/plimsoll-vm" / path.name, 0o755)
         elif path.suffix == ".service":
             _copy(path, root / "etc/systemd/system" / path.name, 0o644)
-    _run(["chroot", str(root), "systemctl", "--quiet", "enable", "runner.service"])
+    run(["chroot", str(root), "systemctl", "--quiet", "enable", "runner.service"])
     # Nobody logs in, waits for a clock or keeps anything up to date, and each of these takes its time at boot.
-    _run(["chroot", str(root), "systemctl", "--quiet", "mask", *(GUEST / "masked").read_text().split()])
+    run(["chroot", str(root), "systemctl", "--quiet", "mask", *(GUEST / "masked").read_text().split()])
     # Without an identity systemd takes each boot for the first one and applies presets.
     (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
     (root / "etc/hostname").write_text("guest\n")
@@ -128,27 +118,13 @@ def _build_base(folder: Path) -> None:
     shutil.rmtree(packages)
 
 
-def _debootstrap(folder: Path, root: Path, packages: Path) -> None:
-    sources = folder / "debian.sources"
-    try:
-        sources.write_text(apt.sources(SUITE))
-    except apt.AptError as error:
-        raise ImageError(str(error)) from error
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
-    command += [f"--aptopt={option}" for option in ('APT::Install-Recommends "false";', *apt.options())]
-    command += [f"--customize-hook={GUEST / 'download.sh'}", SUITE, str(root), str(sources)]
-    # The hook runs here on the host, with this environment.
-    _run(command, PLIMSOLL_DOWNLOAD=str(packages), PLIMSOLL_PACKAGES=" ".join(["busybox-static", *KERNELS.values()]))
-
-
 def _install_kernel(package: Path, root: Path, folder: Path, busybox: bytes) -> None:
     """Modules into the guest's root; what QEMU loads into ``folder``."""
     (modules,) = (package / "lib/modules").iterdir()
     version = modules.name
     folder.mkdir(parents=True)
     shutil.copytree(modules, root / "usr/lib/modules" / version)
-    _run(["chroot", str(root), "depmod", version])
+    run(["chroot", str(root), "depmod", version])
     shutil.copy(package / "boot" / f"vmlinuz-{version}", folder / "vmlinuz")
     # The probe looks in /boot for the kernel's configuration, as on any Debian node.
     shutil.copy(package / "boot" / f"config-{version}", root / "boot")
@@ -158,21 +134,15 @@ def _install_kernel(package: Path, root: Path, folder: Path, busybox: bytes) -> 
 
 
 def _build_site(folder: Path) -> None:
-    # The guest's Python may not be the one that runs the tests; pip picks the wheels for that one. --no-deps: the lock
-    # is complete, and hashes are required for everything in it.
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
-    command += ["--require-hashes", "--no-build-isolation", "--python-version", PYTHON, "--implementation", "cp"]
-    for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34"):
-        command += ["--platform", f"{tag}_{os.uname().machine}"]
     site = folder / "site"
-    _run([*command, "--target", str(site), "--requirement", str(LOCK)])
+    pip("install", PYTHON, [LOCK], "--no-build-isolation", f"--target={site}")
     _ext4(site, folder / "site.ext4", 0)
     shutil.rmtree(site)
 
 
 def _unpacked(folder: Path) -> Path:
     (archive,) = folder.glob("*.deb")
-    _run(["dpkg-deb", "-x", str(archive), str(folder)])
+    run(["dpkg-deb", "-x", str(archive), str(folder)])
     return folder
 
 
@@ -189,21 +159,7 @@ def _ext4(root: Path, target: Path, spare: int) -> None:
     with target.open("wb") as file:
         file.truncate(size - size % 4096)
     # No journal: every boot starts from the same bytes again.
-    _run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(root), str(target)])
-
-
-def _run(command: Sequence[str], **environment: str) -> None:
-    done = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        output = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
-        raise ImageError(f"{command[0]} failed with status {done.returncode}:\n{output}")
+    run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(root), str(target)])
 
 
 def main() -> int:

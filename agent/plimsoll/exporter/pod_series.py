@@ -27,7 +27,7 @@ from plimsoll.exporter.families import (
     POD_STALLED,
     POD_WAITING,
 )
-from plimsoll.model.pressure import WINDOWS, Pressure, Source
+from plimsoll.model.pressure import WINDOWS, Pressure, PressureLine, Source
 from plimsoll.model.snapshot import PodSample
 
 _Sampled = list[Series]
@@ -60,15 +60,29 @@ class PressureSamples:
         return tuple(zip(self._level, (self.waiting, self.stalled, self.ratios), strict=True))
 
 
+class _Degree(NamedTuple):
+    """The series of one line. ``averages``: for each window wanted, its place in the line and its series."""
+
+    total: Series
+    averages: tuple[tuple[int, Series], ...]
+
+    def add(self, line: PressureLine, totals: _Sampled, ratios: _Sampled) -> None:
+        total, averages = self
+        total.value = line.total_us
+        totals.append(total)
+        for place, series in averages:
+            if (average := line[place]) is not None:
+                series.value = average
+                ratios.append(series)
+
+
 class _Cause(NamedTuple):
-    """The series of one cause. ``some``/``full``: for each window wanted, its place in a line and its series."""
+    """The series of one cause."""
 
     source: Source
     wanted: bool
-    waiting: Series
-    stalled: Series
-    some: tuple[tuple[int, Series], ...]
-    full: tuple[tuple[int, Series], ...]
+    some: _Degree
+    full: _Degree
 
 
 class PressureSeries:
@@ -89,32 +103,22 @@ class PressureSeries:
             if not cause.wanted:
                 continue
             if some is not None:
-                cause.waiting.value = some.total_us
-                to.waiting.append(cause.waiting)
-                for place, series in cause.some:
-                    if (average := some[place]) is not None:
-                        series.value = average
-                        to.ratios.append(series)
+                cause.some.add(some, to.waiting, to.ratios)
             if full is not None:
-                cause.stalled.value = full.total_us
-                to.stalled.append(cause.stalled)
-                for place, series in cause.full:
-                    if (average := full[place]) is not None:
-                        series.value = average
-                        to.ratios.append(series)
+                cause.full.add(full, to.stalled, to.ratios)
 
     def _cause(self, name: str, source: Source) -> _Cause:
         labels = (*self._owner, name, source.value)
 
-        def windows(degree: str) -> tuple[tuple[int, Series], ...]:
-            return tuple(
-                (WINDOWS.index(window), Series(self._level.ratio, (*labels, degree, window)))
+        def degree(family: Family, name: str) -> _Degree:
+            averages = (
+                (WINDOWS.index(window), Series(self._level.ratio, (*labels, name, window)))
                 for window in self._section.windows
             )
+            return _Degree(Series(family, labels), tuple(averages))
 
         wanted = cause_wanted(name, self._section) and (self._section.derived or source is not Source.DERIVED)
-        waiting, stalled = Series(self._level.waiting, labels), Series(self._level.stalled, labels)
-        return _Cause(source, wanted, waiting, stalled, windows("some"), windows("full"))
+        return _Cause(source, wanted, degree(self._level.waiting, "some"), degree(self._level.stalled, "full"))
 
 
 def cause_wanted(cause: str, section: PressureSection) -> bool:

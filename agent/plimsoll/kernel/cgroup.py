@@ -70,6 +70,11 @@ FILES: Mapping[str, CgroupFile] = MappingProxyType(
         "memory.usage": CgroupFile(Format.VALUE, ("memory", "memory.usage_in_bytes"), "memory.current"),
         "memory.limit": CgroupFile(Format.VALUE, ("memory", "memory.limit_in_bytes"), "memory.max"),
         "memory.stat": CgroupFile(Format.KEYED, ("memory", "memory.stat"), "memory.stat"),
+        "memory.min": CgroupFile(Format.VALUE, None, "memory.min"),
+        "memory.low": CgroupFile(Format.VALUE, None, "memory.low"),
+        # On v1 the keys `swap` and `total_swap` of memory.stat say it.
+        "memory.swap.usage": CgroupFile(Format.VALUE, None, "memory.swap.current"),
+        "memory.swap.limit": CgroupFile(Format.VALUE, None, "memory.swap.max"),
         # v1 only on openEuler, with the keys low, high, limit_in_bytes, oom.
         "memory.events": CgroupFile(Format.KEYED, ("memory", "memory.events"), "memory.events"),
         # What a stock v1 kernel has in place of memory.events: how often the limit was hit, and the key oom_kill.

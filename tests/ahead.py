@@ -1,0 +1,47 @@
+"""
+What takes minutes to make, made before the first test: it belongs to no test's deadline, and shall be seen going on.
+
+For the conftest.py files, which say what is made for which fixture. Makes nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+_made = pytest.StashKey[dict[str, Any]]()
+
+
+def make_ahead(
+    session: pytest.Session,
+    makers: Mapping[str, Callable[[], object]],
+    failure: type[Exception] | tuple[type[Exception], ...],
+) -> None:
+    """
+    Call the maker of every fixture that a collected test asks for, its output shown; for pytest_collection_finish.
+
+    Only the tests that need what could not be made shall fail for it: a ``failure`` is raised by :func:`made`.
+    """
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    results = session.config.stash.setdefault(_made, {})
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        for fixture, maker in makers.items():
+            if fixture in wanted:
+                try:
+                    results[fixture] = maker()
+                except failure as error:
+                    results[fixture] = error
+
+
+def made(request: pytest.FixtureRequest, fixture: str) -> Any:
+    """What was made for this fixture."""
+    found = request.config.stash[_made][fixture]
+    if isinstance(found, Exception):
+        raise found
+    return found

@@ -17,11 +17,27 @@ OBSERVE = {
 }
 ENFORCE = {**OBSERVE, "user": 0, "host": {"/sys/fs/cgroup": "rw", "/run/plimsoll": "rw"}}
 
+# Telling pods' owners takes rights to the API alone.
+EVENTS = {("", "events", "create"), ("", "events", "patch")}
+CONDITIONS = {("", "pods/status", "patch")}
+
+
+def telling(**notices):
+    return {"config": {"notices": notices}}
+
+
 FEATURES = {
     "observe": ({}, OBSERVE),
     "a policy that observes": ({"config": {"preemption": {"mode": "observe"}}}, OBSERVE),
     "a policy that is off": ({"config": {"preemption": {"mode": "off"}}}, OBSERVE),
     "a policy that enforces": ({"config": {"preemption": {"mode": "enforce"}}}, ENFORCE),
+    "notices that are off": (telling(events=False, podConditions=False), OBSERVE),
+    "events": (telling(events=True), {**OBSERVE, "rules": OBSERVE["rules"] | EVENTS}),
+    "conditions": (telling(podConditions=True), {**OBSERVE, "rules": OBSERVE["rules"] | CONDITIONS}),
+    "events and conditions": (
+        telling(events=True, podConditions=True),
+        {**OBSERVE, "rules": OBSERVE["rules"] | EVENTS | CONDITIONS},
+    ),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
 }
 
@@ -83,6 +99,29 @@ def test_what_no_feature_ever_gets(feature):
     assert token["serviceAccountToken"]["expirationSeconds"] == 3600
     # A node has no two agents at once, also during an update.
     assert only(objects, "DaemonSet")["spec"]["updateStrategy"].get("rollingUpdate", {"maxSurge": 0})["maxSurge"] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "version", "expected"),
+    [
+        ({}, "1.34.0", 0),
+        (telling(events=True), "1.34.0", 0),
+        (telling(podConditions=True), "1.34.0", 2),
+        ({**telling(podConditions=True), "rbac": {"create": False}}, "1.34.0", 2),
+        (telling(podConditions=True), "1.29.9", 0),
+    ],
+)
+def test_the_right_to_patch_a_status_comes_with_the_policy_that_narrows_it(values, version, expected):
+    """For the account that the pods run as, whoever gave it the right; where Kubernetes has such policies."""
+    objects = render(values, "--skip-schema-validation", "--kube-version", version)
+    admission = [each for each in objects if each["kind"].startswith("ValidatingAdmissionPolicy")]
+
+    assert len(admission) == expected
+    if admission:
+        (condition,) = only(objects, "ValidatingAdmissionPolicy")["spec"]["matchConditions"]
+        account = only(objects, "DaemonSet")["spec"]["template"]["spec"]["serviceAccountName"]
+        assert f"'system:serviceaccount:plimsoll:{account}'" in condition["expression"]
+        assert only(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
 
 
 def test_an_old_api_server_is_not_given_what_it_does_not_know():

@@ -111,6 +111,16 @@ JOURNAL_OK = Family(
 )
 ACTING_STUCK = Family("plimsoll_acting_stuck_seconds", "gauge", "How long a write has not come back; 0: none hangs.")
 AUDIT_LOST = Family("plimsoll_audit_lines_lost_total", "counter", "Lines of the audit log that could not be written.")
+NOTICES_SENT = Family(
+    "plimsoll_notices_sent_total", "counter", "Notices to pods' owners that the API server took.", ("channel",)
+)
+NOTICES_FAILED = Family(
+    "plimsoll_notices_failed_total", "counter", "Requests with notices that came to nothing.", ("channel", "reason")
+)
+NOTICES_SUPPRESSED = Family(
+    "plimsoll_notices_suppressed_total", "counter", "Notices not told, or not told again, so that there is no storm."
+)
+NOTICES_WAITING = Family("plimsoll_notices_waiting", "gauge", "Notices still to be told.")
 BUILD = Family("plimsoll_build_info", "gauge", "The running version.", ("version", "python", "native"))
 TICKS = Family("plimsoll_ticks_total", "counter", "Observations since start.")
 TICK_SECONDS = Family("plimsoll_tick_seconds_total", "counter", "Time spent observing.")
@@ -162,6 +172,10 @@ FAMILIES = (
     JOURNAL_OK,
     ACTING_STUCK,
     AUDIT_LOST,
+    NOTICES_SENT,
+    NOTICES_FAILED,
+    NOTICES_SUPPRESSED,
+    NOTICES_WAITING,
     BUILD,
     TICKS,
     TICK_SECONDS,

@@ -24,6 +24,10 @@ from plimsoll.exporter.families import (
     BUILD,
     CAPABILITY,
     INTENT_REJECTED,
+    NOTICES_FAILED,
+    NOTICES_SENT,
+    NOTICES_SUPPRESSED,
+    NOTICES_WAITING,
     READ_ERRORS,
     RELOAD_OK,
     RELOAD_TIME,
@@ -42,6 +46,7 @@ from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, Press
 from plimsoll.exporter.tls import TlsState
 from plimsoll.log import Event, Log
 from plimsoll.model.acting import Acting
+from plimsoll.model.announcing import Announcing
 from plimsoll.model.snapshot import Snapshot
 
 # The library counts our descriptors one by one, and we hold a few for every pod.
@@ -53,7 +58,7 @@ class AgentFacts:
     """
     What the daemon knows of itself. Times are monotonic seconds, but for ``config_reload_unix``.
 
-    ``audit_lines_lost`` is ``None`` where no audit log is kept.
+    ``audit_lines_lost`` is ``None`` where no audit log is kept, ``announcing`` where pods' owners are told nothing.
     """
 
     version: str
@@ -67,6 +72,7 @@ class AgentFacts:
     config_problems: tuple[str, ...] = ()
     native: bool = False
     audit_lines_lost: int | None = None
+    announcing: Announcing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,7 @@ class Exporter:
                 yield _family(family, samples)
         if agent.audit_lines_lost is not None:
             yield _family(AUDIT_LOST, [((), agent.audit_lines_lost)])
+        yield from _notices(agent.announcing)
         yield _family(BUILD, [((agent.version, platform.python_version(), str(agent.native).lower()), 1)])
         yield _family(TICKS, [((), snapshot.sequence)])
         yield _family(TICK_SECONDS, [((), agent.tick_seconds_total)])
@@ -182,6 +189,15 @@ class Exporter:
         if dropped:
             _log.warning(Event.SERIES_DROPPED, dropped=dropped, cap=self._pressure.max_series, limit="cap")
         yield _family(SERIES_DROPPED, [((), dropped)])
+
+
+def _notices(announcing: Announcing | None) -> Iterator[tuple[Family, Samples]]:
+    if announcing is None or not announcing.channels:
+        return
+    yield _family(NOTICES_SENT, sorted(((each,), count) for each, count in announcing.sent.items()))
+    yield _family(NOTICES_FAILED, sorted(announcing.failed.items()))
+    yield _family(NOTICES_SUPPRESSED, [((), announcing.suppressed)])
+    yield _family(NOTICES_WAITING, [((), announcing.waiting)])
 
 
 def _family(family: Family, samples: Iterable[tuple[Labels, float]]) -> tuple[Family, Samples]:

@@ -9,6 +9,7 @@ from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name
 from plimsoll.exporter.metrics import AgentFacts
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Note, Report
+from plimsoll.model.announcing import Announcing
 from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
 from plimsoll.model.snapshot import PodSample, Snapshot
@@ -60,6 +61,7 @@ def status(
         "policies": [] if acting is None else _policies(acting, snapshot),
         "changes": [each.facts() for each in recent[:SHOWN]],
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
+        "notices": None if agent.announcing is None else _notices(agent.announcing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
         "memoryAvailableBytes": snapshot.node.memory_available_bytes,
         "cpus": snapshot.node.cpus,
@@ -82,6 +84,20 @@ def _acting(acting: Acting, agent: AgentFacts) -> dict[str, object]:
         "conflictCount": len(acting.conflicts),
         "conflicts": [_conflict(each) for each in acting.conflicts[:SHOWN]],
         "auditLinesLost": agent.audit_lines_lost,
+    }
+
+
+def _notices(announcing: Announcing) -> dict[str, object]:
+    return {
+        "channels": sorted(announcing.channels),
+        "unavailable": None if announcing.channels else announcing.unavailable,
+        "sent": dict(announcing.sent),
+        "waiting": announcing.waiting,
+        "suppressed": announcing.suppressed,
+        "troubles": {
+            channel: {"reason": reason, "message": bounded(message)}
+            for channel, (reason, message) in announcing.troubles.items()
+        },
     }
 
 

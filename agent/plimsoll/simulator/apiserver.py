@@ -1,5 +1,6 @@
 """
-An API server for pods: the part of Kubernetes' list and watch protocol that an observer of pods meets.
+An API server for pods: the part of Kubernetes' list and watch protocol that an observer of pods meets, and the events
+and conditions it may write.
 
 It must not know the agent. There is no scheduler, kubelet or admission: an object is stored as it is given, with the
 metadata that an API server adds. A ``script`` sees each request first and may answer in its place, so that a bad day
@@ -16,10 +17,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from plimsoll.simulator.event_store import EventStore
 from plimsoll.simulator.exchange import Exchange, Server, bookmark, status_object
-from plimsoll.simulator.pod_store import Forgotten, Json, Match, PodStore, events, selector
+from plimsoll.simulator.object_patch import Invalid, Json
+from plimsoll.simulator.pod_store import Forgotten, Match, PodStore, events, selector
 
 PODS = "/api/v1/pods"
+_NAMESPACES = "/api/v1/namespaces/"
+_NO_RESOURCE = "the server could not find the requested resource"
 # As in Kubernetes, a watch that asks for no end has one all the same.
 _WATCH_SECONDS = 1800
 
@@ -42,6 +47,7 @@ class ApiServer:
         self.script = script
         self._bookmark_seconds = bookmark_seconds
         self._store = PodStore()
+        self._events = EventStore()
         self._port = 0
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -92,6 +98,15 @@ class ApiServer:
         return tuple(copy.deepcopy(each) for each in self._store.snapshot()[1])
 
     @property
+    def events(self) -> tuple[Json, ...]:
+        """Copies of all events, the oldest first."""
+        return tuple(copy.deepcopy(each) for each in self._events.all)
+
+    def forget_events(self) -> None:
+        """As a real server does with each, an hour after its last change."""
+        self._events.clear()
+
+    @property
     def version(self) -> str:
         """The newest resource version."""
         return str(self._store.snapshot()[0])
@@ -123,8 +138,10 @@ class ApiServer:
             exchange.status(401, "Unauthorized")
         elif exchange.path == "/version":
             exchange.json({"major": "1", "minor": "0", "gitVersion": "v1.0.0-simulated"})
+        elif exchange.method != "GET":
+            self._write(exchange)
         elif exchange.path != PODS:
-            exchange.status(404, "the server could not find the requested resource")
+            exchange.status(404, _NO_RESOURCE)
         else:
             try:
                 matches = selector(exchange.query.get("fieldSelector", ""))
@@ -138,6 +155,37 @@ class ApiServer:
                 self._watch(exchange, matches, since, time.monotonic() + seconds)
             else:
                 self._list(exchange, matches, since)
+
+    def _write(self, exchange: Exchange) -> None:
+        try:
+            content = json.loads(exchange.content)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            exchange.status(400, "the body is no object")
+            return
+        try:
+            stored, name = self._stored(exchange, content)
+        except Invalid as error:
+            exchange.status(422, str(error), causes=({"field": error.field},))
+            return
+        if stored is not None:
+            exchange.json(stored, 201 if exchange.method == "POST" else 200)
+        elif (exchange.method, name) == ("POST", "events"):
+            exchange.status(409, f"{name} already exists")
+        else:
+            exchange.status(404, f"{name} not found")
+
+    def _stored(self, exchange: Exchange, content: Json) -> tuple[Json | None, str]:
+        """What a write leads to, ``None``: nothing; and of what kind it is. Raises Invalid."""
+        match exchange.method, exchange.path.removeprefix(_NAMESPACES).split("/"):
+            case "POST", [namespace, "events"]:
+                return self._events.create(namespace, content), "events"
+            case "PATCH", [namespace, "events", name]:
+                return self._events.patch(namespace, name, content), "events"
+            case "PATCH", [namespace, "pods", name, "status"]:
+                return self._store.patch_status(namespace, name, content), "pods"
+        return None, "the requested resource"
 
     def _list(self, exchange: Exchange, matches: Match, since: int) -> None:
         version, pods = self._store.snapshot()

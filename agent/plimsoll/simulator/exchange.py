@@ -10,20 +10,22 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from plimsoll.simulator.pod_store import Json
+from plimsoll.simulator.object_patch import Json
 
 _REASONS = {
     400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
+    409: "Conflict",
     410: "Expired",
+    422: "Invalid",
     429: "TooManyRequests",
     500: "InternalError",
     503: "ServiceUnavailable",
@@ -31,11 +33,21 @@ _REASONS = {
 }
 
 
-class Exchange:
-    """A GET request: its ``path``, ``query`` and ``authorization``, and what is answered. Answering raises OSError."""
+# As in Kubernetes.
+_CONTENT_LIMIT = 3 << 20
 
-    def __init__(self, request: Request) -> None:
+
+class Exchange:
+    """
+    A request: its ``method``, ``path``, ``query``, ``authorization``, ``content_type`` and ``content``, and what is
+    answered. Answering raises OSError.
+    """
+
+    def __init__(self, request: Request, content: bytes = b"") -> None:
         parts = urlsplit(request.path)
+        self.method: str = request.command
+        self.content = content
+        self.content_type: str = request.headers.get("Content-Type", "")
         self.path = parts.path
         self.query = dict(parse_qsl(parts.query))
         self.authorization: str = request.headers.get("Authorization", "")
@@ -67,13 +79,21 @@ class Exchange:
         self._request.end_headers()
         self._request.wfile.write(body)
 
-    def json(self, value: object) -> None:
+    def json(self, value: object, code: int = 200) -> None:
         """A good answer."""
-        self.body(200, text(value))
+        self.body(code, text(value))
 
-    def status(self, code: int, message: str = "", headers: Mapping[str, str] | None = None) -> None:
-        """An error, with the Status object that Kubernetes sends."""
-        self.body(code, text(status_object(code, message)), headers)
+    def status(
+        self,
+        code: int,
+        message: str = "",
+        headers: Mapping[str, str] | None = None,
+        *,
+        causes: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        """An error, with the Status object that Kubernetes sends; ``causes``: of its details."""
+        status = status_object(code, message)
+        self.body(code, text({**status, "details": {"causes": causes}} if causes else status), headers)
 
     def stream(self) -> None:
         """The header of a watch: events follow, until the one who answers returns."""
@@ -119,7 +139,27 @@ class Request(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        exchange = Exchange(self)
+        self._serve(b"")
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        # Without a length the end of the content is not known, nor where the next request begins.
+        if not (length.isascii() and length.isdigit()) or int(length) > _CONTENT_LIMIT:
+            self.send_error(411)
+            self.close_connection = True
+            return
+        try:
+            content = self.rfile.read(int(length))
+        except OSError:
+            self.close_connection = True
+            return
+        self._serve(content)
+
+    def do_PATCH(self) -> None:
+        self.do_POST()
+
+    def _serve(self, content: bytes) -> None:
+        exchange = Exchange(self, content)
         try:
             self.server.answer(exchange)
             exchange.finish()

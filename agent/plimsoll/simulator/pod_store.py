@@ -12,9 +12,10 @@ import time
 import uuid
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Json = dict[str, Any]
+from plimsoll.simulator.object_patch import Invalid, Json, merged
+
 Match = Callable[[Json], bool]
 
 _FIELDS: Mapping[str, tuple[str, str]] = {
@@ -67,6 +68,24 @@ class PodStore:
             self._pods[key] = stored
             self._record(before, stored)
             return copy.deepcopy(stored)
+
+    def patch_status(self, namespace: str, name: str, patch: Json) -> Json | None:
+        """
+        Merge the status of ``patch`` into the pod's and give the pod; ``None``: there is none. Whatever else the patch
+        says is left alone. Raises Invalid when the patch names another UID.
+        """
+        with self._changed:
+            before = self._pods.get((namespace, name))
+            if before is None:
+                return None
+            uid = before["metadata"]["uid"]
+            if patch.get("metadata", {}).get("uid", uid) != uid:
+                raise Invalid("metadata.uid")
+            status = merged(before.get("status"), patch.get("status", {}))
+            stored = {**before, "metadata": dict(before["metadata"]), "status": status}
+            self._pods[namespace, name] = stored
+            self._record(before, stored)
+            return stored
 
     def delete(self, namespace: str, name: str) -> None:
         """Raises KeyError when there is no such pod."""

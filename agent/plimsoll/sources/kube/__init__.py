@@ -1,8 +1,9 @@
 """
-The pods of this node from the API server: list, then watch.
+The pods of this node from the API server: list, then watch. And what their owners are told there.
 
-:class:`KubePods` is the source; the rest of the package is its inside. ``connection`` alone knows the ``kubernetes``
-package, and is imported when a source is made, so that an agent on a folder of manifests does not pay for it.
+:class:`KubePods` is the source, ``announcing`` tells; the rest of the package is their inside. ``connection`` alone
+knows the ``kubernetes`` package, and is imported when one of them is made, so that an agent on a folder of manifests
+does not pay for it.
 """
 
 from __future__ import annotations

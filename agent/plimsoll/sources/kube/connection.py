@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os.path
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,10 @@ from plimsoll.sources.kube.timing import Timing
 from plimsoll.sources.kube.transport import Query
 
 _CHUNK = 64 << 10
+# Interrupting is said again until the thread has ended: it may have been between two system calls the first time. A
+# thread that is still connecting cannot be interrupted and is left to its connect timeout.
+_END_ATTEMPTS = 40
+_END_SECONDS = 0.05
 
 
 class Response:
@@ -85,9 +90,9 @@ class Response:
 
 class Connection:
     """
-    GET requests with the credentials of a kubeconfig, or of the pod this runs in.
+    Requests with the credentials of a kubeconfig, or of the pod this runs in, one after the other.
 
-    ``interrupt`` may be called from another thread; everything else belongs to one thread.
+    ``interrupt`` and ``end`` may be called from another thread; everything else belongs to one thread.
     """
 
     def __init__(
@@ -124,19 +129,37 @@ class Connection:
 
         ``read_seconds`` bounds every single wait for bytes, here and while the body is read. Raises Failure.
         """
+        return self._request("GET", path, read_seconds, query=query)
+
+    def send(self, method: str, path: str, body: object, content_type: str, read_seconds: float) -> Response:
+        """Send one request with ``body``, which becomes JSON, and wait as for :meth:`get`. Raises Failure."""
+        return self._request(method, path, read_seconds, body=body, content_type=content_type)
+
+    def _request(
+        self,
+        verb: str,
+        path: str,
+        read_seconds: float,
+        *,
+        query: Query = (),
+        body: object = None,
+        content_type: str | None = None,
+    ) -> Response:
+        accept = {"Accept": "application/json"}
         try:
             # This reads the service account's token again once a minute.
             method, url, headers, _, _ = self._client.param_serialize(
-                "GET",
+                verb,
                 path,
                 query_params=list(query),
-                header_params={"Accept": "application/json"},
+                header_params=accept if content_type is None else {**accept, "Content-Type": content_type},
                 auth_settings=["BearerToken"],
             )
         except (ConfigException, OSError) as error:
             raise Failure(Reason.CREDENTIALS, f"the service account's token: {error}") from error
         try:
-            raw = self._client.call_api(method, url, headers, _request_timeout=(self._timing.connect, read_seconds))
+            timeout = (self._timing.connect, read_seconds)
+            raw = self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         except (ApiException, HTTPError, OSError) as error:
             raise _failure(error) from error
         except ValueError as error:
@@ -159,6 +182,17 @@ class Connection:
     def close(self) -> None:
         """Close the idle connection."""
         self._client.close()
+
+    def end(self, thread: threading.Thread) -> None:
+        """Interrupt the thread that uses this until it ends, as it was told to, and close."""
+        if thread.ident is None:
+            return
+        for _ in range(_END_ATTEMPTS):
+            self.interrupt()
+            thread.join(_END_SECONDS)
+            if not thread.is_alive():
+                self.close()
+                return
 
     def _load(self) -> Any:
         configuration = Configuration()

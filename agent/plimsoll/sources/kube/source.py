@@ -25,10 +25,6 @@ _POISON_SHOWN = 20
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 # Where the kubelet mounts a pod's token and the cluster's certificate.
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-# Interrupting is said again until the thread has ended: it may have been between two system calls the first time. A
-# thread that is still connecting cannot be interrupted and is left to its connect timeout.
-_STOP_ATTEMPTS = 40
-_STOP_SECONDS = 0.05
 
 
 class KubePods:
@@ -86,14 +82,7 @@ class KubePods:
     def stop(self) -> None:
         """End the thread, also in the middle of a read. Stopping twice, or without a start, is allowed."""
         self._stop.set()
-        if self._thread.ident is None:
-            return
-        for _ in range(_STOP_ATTEMPTS):
-            self._connection.interrupt()
-            self._thread.join(_STOP_SECONDS)
-            if not self._thread.is_alive():
-                self._connection.close()
-                return
+        self._connection.end(self._thread)
 
     def wait_complete(self, seconds: float) -> bool:
         """Wait until a complete list was seen, for programs that observe once; whether it was."""

@@ -36,6 +36,12 @@ class Transport(Protocol):
     def reload(self) -> None: ...
 
 
+class Sender(Transport, Protocol):
+    """The same, and requests that change something. Raises Failure."""
+
+    def send(self, method: str, path: str, body: object, content_type: str, read_seconds: float) -> Answer: ...
+
+
 class Stop(Protocol):
     """What ``threading.Event`` is: asked, and waited for instead of sleeping."""
 

@@ -67,7 +67,8 @@ class Actor:
         self._applier = Applier(
             Knobs(host, hierarchies), self._journal, clock=clock, random=Random().random, pause=time.sleep
         )
-        self._adopted = False
+        self._adopted: tuple[Result, ...] | None = None
+        self._adoption_told = False
         self._previewed = Plan()
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
@@ -79,7 +80,7 @@ class Actor:
 
     def act(self, snapshot: Snapshot) -> Acting:
         """Decide, write, and say what became of it. Raises nothing a policy or the kernel may cause."""
-        decisions, self._past = registry.decide(self._enrolled, snapshot, self._clock(), self._past)
+        decisions, self._past = registry.decide(self._enrolled, snapshot, snapshot.monotonic, self._past)
         for report in decisions.reports:
             if report.status is Status.SKIPPED:
                 _log.error(
@@ -124,14 +125,21 @@ class Actor:
             journal=self._journal.state,
             journal_ok=self._journal.writable is Outcome.OK,
             stuck_seconds=stuck,
+            adopted=self._adoption_news(),
         )
+
+    def _adoption_news(self) -> tuple[Result, ...]:
+        """Also when the tick that adopted took too long for its own results to be told."""
+        if self._adopted is None or self._adoption_told:
+            return ()
+        self._adoption_told = True
+        return self._adopted
 
     def _carry_out(self, decisions: registry.Decisions) -> _Outcomes:
         if self._read_only:
             return self._applier.preview(decisions.plan), self._preview(decisions.observed)
-        if not self._adopted:
-            self._applier.adopt()
-            self._adopted = True
+        if self._adopted is None:
+            self._adopted = self._applier.adopt()
         return self._applier.execute(decisions.plan), self._preview(decisions.observed)
 
     def _preview(self, plan: Plan) -> tuple[Result, ...]:

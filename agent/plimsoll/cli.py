@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from plimsoll import __version__, status
 from plimsoll.config.loader import ConfigFile, load_config
 from plimsoll.config.problem import ConfigError
+from plimsoll.config.quantity import whole
 from plimsoll.config.schema import Config
 from plimsoll.daemon import Agent, AlreadyRunning
 from plimsoll.log import configure
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Result
 from plimsoll.model.snapshot import Capability
-from plimsoll.once import capabilities, node_name_default, one_page, plan, restore
-from plimsoll.options import Options
+from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore
+from plimsoll.options import RECORD_BYTES, Options
+from plimsoll.plan_view import plan_facts, plan_lines
+from plimsoll.recording import Recording
+from plimsoll.replay_view import Summary, tick_facts, tick_lines
 from plimsoll.simulator import demo
+from plimsoll.terminal import style_of
 
 EX_OK, EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 0, 1, 2, 69, 75, 78
 
@@ -62,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
     _state(run)
     run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
+    _record(run)
+    run.add_argument(
+        "--record-max", type=_size, default=RECORD_BYTES, metavar="SIZE", help="of the recording: 256Mi, 1Gi"
+    )
     run.set_defaults(run=_run)
 
     metrics = commands.add_parser("metrics", help="observe once and print the metrics")
@@ -69,8 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     metrics.set_defaults(run=_metrics)
 
     planned = commands.add_parser("plan", help="what would be written, why, and what stands there; nothing is written")
-    _host(planned)
+    source = _host(planned)
+    source.add_argument("--replay", metavar="FILE", help="a recording, decided on anew: what changed in each tick")
     _state(planned)
+    _record(planned)
     planned.add_argument("--format", choices=("table", "json"), default="table")
     planned.set_defaults(run=_plan)
 
@@ -94,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _host(parser: argparse.ArgumentParser) -> None:
+def _host(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     parser.add_argument("--config", metavar="FILE", help="the configuration (default: built-in)")
     parser.add_argument("--root", default="/", metavar="DIR", help="the host's root directory, or a recorded tree")
     source = parser.add_mutually_exclusive_group()
@@ -108,12 +119,23 @@ def _host(parser: argparse.ArgumentParser) -> None:
         default=node_name_default(),
         help="this node (default: $NODE_NAME, the host name)",
     )
+    return source
 
 
 def _state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock and the journal"
     )
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--record", metavar="FILE", help="write what is observed to a new file, compressed if it ends in .gz"
+    )
+
+
+def _size(text: str) -> int:
+    return whole(text)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -129,6 +151,8 @@ def _run(options: argparse.Namespace) -> int:
         listen=options.listen,
         state_dir=options.state_dir,
         duration=options.duration,
+        record=options.record,
+        record_bytes=options.record_max,
     )
     Agent(chosen, config, file).run()
     return EX_OK
@@ -142,6 +166,8 @@ def _metrics(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
+    if options.replay:
+        return _replay(options)
     config = load_config(options.config) if options.config else Config()
     chosen = Options(
         root=options.root,
@@ -149,44 +175,40 @@ def _plan(options: argparse.Namespace) -> int:
         kubeconfig=options.kubeconfig,
         node_name=options.node_name,
         state_dir=options.state_dir,
+        record=options.record,
     )
     acting = plan(chosen, config)
-    rows = [("enforce", each) for each in acting.results] + [("observe", each) for each in acting.observed]
     if options.format == "json":
-        document = {
-            "policies": [
-                {"policy": each.policy, "mode": each.mode, "status": each.status, "detail": each.detail}
-                for each in acting.reports
-            ],
-            "writes": [{"mode": mode, **_result(each)} for mode, each in rows],
-        }
-        print(json.dumps(document, indent=2))
+        print(json.dumps(plan_facts(acting), indent=2))
         return EX_OK
-    for report in acting.reports:
-        print(f"{report.policy}: mode {report.mode}, {report.status}{' ' if report.detail else ''}{report.detail}")
-    for mode, each in rows:
-        write = each.write
-        would = "stands already" if each.outcome is Outcome.UNCHANGED else f"{each.before} -> {write.value}"
-        if each.outcome not in (Outcome.OK, Outcome.UNCHANGED):
-            would += f" ({each.outcome})"
-        print(f"{mode:7}  {write.target.path or 'the node'}  {write.knob}: {would}\n         {write.reason}")
-    changes = sum(each.outcome is not Outcome.UNCHANGED for _, each in rows)
-    print(f"{changes} of {len(rows)} knobs would change; nothing was written.")
+    for line in plan_lines(acting):
+        print(line)
     return EX_OK
 
 
-def _result(each: Result) -> dict[str, object]:
-    write = each.write
-    return {
-        "policy": write.policy,
-        "target": write.target.path,
-        "knob": write.knob,
-        "value": write.value,
-        "before": each.before,
-        "outcome": each.outcome,
-        "onExit": write.on_exit,
-        "reason": write.reason,
-    }
+def _replay(options: argparse.Namespace) -> int:
+    if options.record or options.root != "/":
+        print("plimsoll: --replay looks at a recording only: leave out --record and --root", file=sys.stderr)
+        return EX_USAGE
+    config = load_config(options.config) if options.config else None
+    style, summary = style_of(sys.stdout, os.environ), Summary()
+    try:
+        with Recording(options.replay) as recording:
+            for tick in replay(recording, config):
+                summary.add(tick)
+                lines = [json.dumps(tick_facts(tick))] if options.format == "json" else tick_lines(tick, style)
+                for line in lines:
+                    print(line)
+        if options.format == "table":
+            for line in summary.lines():
+                print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads (`| head`) has seen enough; flushing at exit would complain of it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if recording.torn:
+        print(f"plimsoll: {options.replay}: breaks off; the last line is not whole and was left out", file=sys.stderr)
+    return EX_OK
 
 
 def _restore(options: argparse.Namespace) -> int:

@@ -22,11 +22,15 @@ from plimsoll.exporter.http import HttpServer
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.lock import Held, InstanceLock, Taken, Unusable
 from plimsoll.log import Event, Log, configure
 from plimsoll.model.acting import Acting
+from plimsoll.model.announcing import Announcing
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
+from plimsoll.policies.preemption import NOT_REVERSIBLE
+from plimsoll.recording import recorder_of
+from plimsoll.sources.kube.announcing import Announcer
 
 CONFIG_SECONDS = 5.0
 # The state directory is in memory on most nodes: three files of this size are the log's part of the agent's limit.
@@ -53,18 +57,24 @@ class Agent:
         config: Config,
         config_file: ConfigFile | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        lock_wait: float = 0.0,
     ) -> None:
+        """``lock_wait``: for how many seconds another agent on this node may go on before that is an error."""
         _allow_open_files()
         self._options = options
         self._config = config
         self._config_file = config_file
         self._clock = clock
+        self._lock_wait = lock_wait
         self._source = pod_source(options, clock)
         self._observer = Observer(options, config, self._source, clock)
         self._exporter = Exporter(config.pressure)
         self._server = HttpServer(self._exporter, options.listen or config.http.listen, config.http)
         self._actor: Actor | None = None
         self._audit: AuditLog | None = None
+        self._announcer: Announcer | None = None
+        self._recorder = recorder_of(options)
         self._started = clock()
         self._stop = threading.Event()
         self._reload = threading.Event()
@@ -87,10 +97,23 @@ class Agent:
 
     def run(self) -> None:
         """Run until stopped. Raises AlreadyRunning, and OSError when the listen address cannot be had."""
-        with HostFs(self._options.root) as host:
-            taken = InstanceLock(host, self._options.state_dir).acquire()
-        if isinstance(taken, Taken):
-            raise AlreadyRunning(taken.holder_pid)
+        # Before all else: who waits for a predecessor can be told to stop, too.
+        previous = self._install_signals()
+        try:
+            with HostFs(self._options.root) as host:
+                lock = InstanceLock(host, self._options.state_dir)
+                taken = lock.wait(self._lock_wait, self._stop.wait, self._clock)
+            if not isinstance(taken, Taken):
+                self._run(taken)
+                return
+            self._observer.close()
+            if not self._stop.is_set():
+                raise AlreadyRunning(taken.holder_pid)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _run(self, taken: Held | Unusable) -> None:
         if not isinstance(taken, Held):
             # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
             _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
@@ -105,10 +128,20 @@ class Agent:
             read_only=not isinstance(taken, Held),
         )
         self._audit = self._open_audit() if isinstance(taken, Held) else None
-        previous = self._install_signals()
+        if self._options.pods is None and isinstance(taken, Held):
+            # Two agents would tell everything twice, so it takes the lock too.
+            self._announcer = Announcer(
+                self._options.node_name,
+                self._config.notices,
+                facts=frozenset({NOT_REVERSIBLE}),
+                kubeconfig=self._options.kubeconfig,
+                clock=self._clock,
+            )
         try:
             self._server.start()
             self._source.start()
+            if self._announcer is not None:
+                self._announcer.start()
             _log.info(
                 Event.AGENT_STARTED,
                 version=__version__,
@@ -122,15 +155,17 @@ class Agent:
             # First of all, and while the source still knows the pods: the kubelet does not wait for long.
             self._record(Acting(results=actor.restore()))
             actor.close()
+            if self._announcer is not None:
+                self._announcer.stop()
             if self._audit is not None:
                 self._audit.close()
+            if self._recorder is not None:
+                self._recorder.close()
             self._source.stop()
             self._server.stop()
             self._observer.close()
             if isinstance(taken, Held):
                 taken.release()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
             _log.info(Event.AGENT_STOPPED, seconds=round(self._clock() - self._started, 1))
 
     def _install_signals(self) -> dict[signal.Signals, signal._HANDLER]:
@@ -169,6 +204,10 @@ class Agent:
         self._exporter.observe(snapshot, self._facts(), acting)
         if acting is not None:
             self._record(acting)
+            if self._announcer is not None:
+                self._announcer.observe(snapshot, acting)
+        if self._recorder is not None:
+            self._recorder.record(snapshot, self._config)
         self._tick_seconds = self._clock() - begun
         self._tick_seconds_total += self._tick_seconds
 
@@ -198,7 +237,13 @@ class Agent:
             config_problems=self._problems,
             native=native_available()[0],
             audit_lines_lost=None if self._audit is None else self._audit.lost,
+            announcing=self._announcing(),
         )
+
+    def _announcing(self) -> Announcing:
+        if self._announcer is not None:
+            return self._announcer.state
+        return Announcing(unavailable="read-only" if self._options.pods is None else "no-api-server")
 
     def _follow_config(self, now: float) -> None:
         if self._config_file is None:
@@ -217,6 +262,8 @@ class Agent:
             self._exporter.reconfigure(reload.config.pressure)
             if self._actor is not None:
                 self._actor.reconfigure(reload.config)
+            if self._announcer is not None:
+                self._announcer.reconfigure(reload.config.notices)
             self._reload_ok, self._reload_unix, self._problems = True, time.time(), ()
             _log.info(Event.CONFIG_RELOADED, file=self._options.config)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from plimsoll import __version__
 from plimsoll.actor import Actor
@@ -27,6 +27,8 @@ from plimsoll.model.plan import Result
 from plimsoll.model.snapshot import Capability, Snapshot
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
+from plimsoll.recording import BadRecording, Configured, Recording, recorder_of
+from plimsoll.replay import Replay, Tick
 
 # What a person waits for.
 PODS_DEADLINE = 30.0
@@ -83,14 +85,37 @@ def plan(options: Options, config: Config) -> Acting:
     """
     What the policies want now and what would be written, with nothing written. Raises as :func:`one_page`.
 
-    ``results`` is for the policies that enforce, ``observed`` for those that only observe; OK stands for a write.
+    ``results`` is for the policies that enforce, ``observed`` for those that only observe; OK stands for a write. The
+    snapshot is recorded if the options say so; raises OSError when that cannot be.
     """
-    with _observed(options, config) as (observer, snapshot):
+    with recorder_of(options) or nullcontext() as recording, _observed(options, config) as (observer, snapshot):
+        if recording is not None:
+            recording.record(snapshot, config)
+            if recording.stopped:
+                raise OSError(f"{options.record}: {recording.stopped}")
         actor = Actor(observer.host, observer.hierarchies, options.state_dir, config, read_only=True)
         try:
             return actor.act(snapshot)
         finally:
             actor.close()
+
+
+def replay(recording: Recording, config: Config | None) -> Iterator[Tick]:
+    """
+    What the policies want of each snapshot, by ``config`` or else by the configuration that was in force then.
+
+    Raises BadRecording and OSError where the recording is found broken.
+    """
+    replayed = None if config is None else Replay(config)
+    for each in recording:
+        if not isinstance(each, Configured):
+            if replayed is None:
+                raise BadRecording(f"{recording.path}: a snapshot comes before any configuration; name one (--config)")
+            yield replayed.tick(each)
+        elif replayed is None:
+            replayed = Replay(each.config())
+        elif config is None:
+            replayed.reconfigure(each.config())
 
 
 def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tuple[Result, ...], int]:

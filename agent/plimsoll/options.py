@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RECORD_BYTES = 256 << 20
+"""How large a recording becomes at most unless somebody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -11,7 +14,7 @@ class Options:
     What the command line says.
 
     ``pods`` names a folder of manifests, ``kubeconfig`` a file; with neither, pods come from the API server of the
-    cluster this runs in.
+    cluster this runs in. ``record`` names a file for snapshots, which gets at most ``record_bytes`` large.
     """
 
     pods: str | None = None
@@ -22,3 +25,5 @@ class Options:
     listen: str | None = None
     state_dir: str = "/run/plimsoll"
     duration: float | None = None
+    record: str | None = None
+    record_bytes: int = RECORD_BYTES

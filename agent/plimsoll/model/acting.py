@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Conflict, Knob, Result
 
 
@@ -47,6 +48,7 @@ class Report(NamedTuple):
     """
     One policy's tick, for people and metrics. ``reason`` is a short identifier and ``detail`` a sentence, both empty
     when all is well; ``writes`` is how many values it wants; ``failures`` counts skipped ticks by reason since start.
+    ``overcommit``: the figures of the policy that has them, as of its last decision.
     """
 
     policy: str
@@ -58,6 +60,7 @@ class Report(NamedTuple):
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = MappingProxyType({})
+    overcommit: Overcommit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ class Acting:
     (policy, knob, outcome), all but UNCHANGED; ``drifts``: times somebody else changed a knob we hold; ``disabled``:
     knobs given up on for now, with the errno. ``journal``: the state of the journal in a word, ``journal_ok``: whether
     new knobs may be touched. ``stuck_seconds``: how long a write has not come back (0: none).
+
+    ``adopted``: in the first tick that acts after a start, one result for each knob in the journal; else empty.
+    UNCHANGED: as an earlier run left it, or back at the original (``write.value``); DRIFTED: changed by somebody else;
+    GONE: with its cgroup; any other outcome: it could not be read.
     """
 
     reports: tuple[Report, ...] = ()
@@ -83,3 +90,4 @@ class Acting:
     journal: str = ""
     journal_ok: bool = True
     stuck_seconds: float = 0.0
+    adopted: tuple[Result, ...] = ()

@@ -1,0 +1,65 @@
+"""
+What the policies want now, as lines for a person and as data for programs (``plimsoll plan``).
+
+It must not know how anything was decided or read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plimsoll.model.acting import Acting, Mode
+from plimsoll.model.outcome import Outcome
+from plimsoll.model.plan import Result, Target, Write
+
+
+def plan_lines(acting: Acting) -> Iterator[str]:
+    """The policies, every knob with its reason, and how many would change."""
+    for report in acting.reports:
+        yield f"{report.policy}: mode {report.mode}, {report.status}{' ' if report.detail else ''}{report.detail}"
+    rows = _rows(acting)
+    for mode, each in rows:
+        write = each.write
+        would = "stands already" if each.outcome is Outcome.UNCHANGED else f"{each.before} -> {write.value}"
+        if each.outcome not in (Outcome.OK, Outcome.UNCHANGED):
+            would += f" ({each.outcome})"
+        yield f"{mode:7}  {place(write.target)}  {write.knob}: {would}"
+        yield f"         {write.reason}"
+    changes = sum(each.outcome is not Outcome.UNCHANGED for _, each in rows)
+    yield f"{changes} of {len(rows)} knobs would change; nothing was written."
+
+
+def plan_facts(acting: Acting) -> dict[str, object]:
+    """The same, JSON-ready."""
+    return {
+        "policies": [
+            {"policy": each.policy, "mode": each.mode, "status": each.status, "detail": each.detail}
+            for each in acting.reports
+        ],
+        "writes": [
+            {"mode": mode, **write_facts(each.write), "before": each.before, "outcome": each.outcome}
+            for mode, each in _rows(acting)
+        ],
+    }
+
+
+def write_facts(write: Write) -> dict[str, object]:
+    """One wish, JSON-ready. The target is empty for the node."""
+    return {
+        "policy": write.policy,
+        "target": write.target.path,
+        "knob": write.knob,
+        "value": write.value,
+        "onExit": write.on_exit,
+        "reason": write.reason,
+    }
+
+
+def place(target: Target) -> str:
+    """A target for a person."""
+    return target.path or "the node"
+
+
+def _rows(acting: Acting) -> list[tuple[Mode, Result]]:
+    enforced = [(Mode.ENFORCE, each) for each in acting.results]
+    return enforced + [(Mode.OBSERVE, each) for each in acting.observed]

@@ -1,4 +1,4 @@
-"""`plimsoll demo` as a person or a CI job has it: it shows the real agent, ends by itself and leaves nothing behind."""
+"""`plimsoll demo` as a person or a CI job has it: it tells its story, ends by itself and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -83,18 +83,22 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("kind", "causes", "missing"),
-    [
-        ("openeuler-v1", ["swap", "cfs", "qos", "reclaim"], "psi-irq"),
-        ("stock-v2", ["cfs", "irq"], "pressure-stat"),
-    ],
-)
-def test_it_runs_and_ends_by_itself(start, kind, causes, missing):
-    """In a log: plain tables with every pod, its pressure, what is missing and ignored; then nothing is left."""
-    demo = start("--kind", kind, "--duration", 6, "--listen", "127.0.0.1:0", COLUMNS="200")
-
+@pytest.fixture(scope="module", params=["openeuler-v1", "stock-v2"])
+def whole(request, tmp_path_factory) -> tuple[str, Demonstration]:
+    """A kind of node, and a demonstration on it that nobody disturbed."""
+    arguments = ("--kind", request.param, "--duration", 6, "--listen", "127.0.0.1:0")
+    demo = Demonstration(tmp_path_factory.mktemp("demo"), *arguments, COLUMNS="200")
     assert demo.ended() == 0, demo.error.read_text()
+    return request.param, demo
+
+
+def test_it_runs_and_ends_by_itself(whole):
+    """In a log: plain tables with every pod, its pressure, what is missing and ignored; then nothing is left."""
+    kind, demo = whole
+    causes, missing = {
+        "openeuler-v1": ({"swap", "cfs", "qos", "reclaim"}, "psi-irq"),
+        "stock-v2": ({"cfs", "irq"}, "pressure-stat"),
+    }[kind]
     text = demo.text
     assert "\x1b" not in text
     assert f"SIMULATED node ({kind})" in text
@@ -102,16 +106,44 @@ def test_it_runs_and_ends_by_itself(start, kind, causes, missing):
         assert name in text
     last = text.rpartition("Plimsoll ")[2]
     heading = next(each for each in last.splitlines() if each.startswith("pod "))
-    assert set(causes) <= set(heading.split())
+    assert causes <= set(heading.split())
     postgres = next(each for each in last.splitlines() if each.startswith("data/postgres-0"))
     assert re.search(r"\b[1-9]\d?%", postgres), "nothing moves"
     assert f"missing: {missing}" in text
     assert "did you mean high?" in text
     assert "ignored: tenant-a/miner: plimsoll.io/qos-priority: high is above normal" in text
     assert "the agent ended cleanly" in text
-    assert not alive(int(re.search(r"process (\d+)", text)[1]))
+    assert not any(alive(int(each)) for each in re.findall(r"process (\d+)", text))
     assert demo.left() == []
     assert demo.error.read_text() == ""
+
+
+def test_the_life_of_a_write(whole):
+    """
+    A low-priority pod gives way; the agent is killed with the originals in its journal; another process adopts every
+    knob; at its end all files are as they were, but for those the kernel does not take back, which are counted.
+    """
+    kind, demo = whole
+    text = demo.text
+    told = text.rpartition("SIGKILL to process ")[2]
+    first = int(told.partition(":")[0])
+    knob = "cpu.idle" if kind == "stock-v2" else "cpu.qos_level"
+    assert re.search(rf"^  {knob} +holds (1|-1) in \d+ files?; before the agent: 0$", told, re.MULTILINE)
+    held, changed = map(int, re.search(r"The journal holds (\d+) of (\d+) originals", told).groups())
+    assert held == changed > 1
+    second, adopted = map(int, re.search(r"process (\d+), adopted (\d+) knobs of an earlier run", told).groups())
+    assert second != first
+    # A pod that ends while no agent runs takes its knobs along.
+    assert 0 < adopted <= held
+    assert adopted == held or "gone with their cgroups" in told
+    assert "changed by somebody else" not in told
+    assert f"SIGTERM to process {second} with " in told
+    same, files = map(int, re.search(r"(\d+) of (\d+) control files are as they were", told).groups())
+    assert files > 50
+    stays = re.findall(r"^(\S+) stays at -1 in (\d+) file", told, re.MULTILINE)
+    assert [name for name, _ in stays] == (["cpu.qos_level"] if kind == "openeuler-v1" else [])
+    assert files - same == sum(int(count) for _, count in stays)
+    assert text.index("SIGKILL to process") < text.index("It adopted") < text.index("SIGTERM to process")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

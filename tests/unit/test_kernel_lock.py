@@ -20,7 +20,7 @@ from plimsoll.model.outcome import Outcome
 from tests.fixtures.hosts.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STATE = "/run/plimsoll"
 HOLDER = """
@@ -115,6 +115,74 @@ def test_the_holder_crashes(root: Path) -> None:
     assert (root / "run/plimsoll/lock").stat().st_ino == inode
     assert (root / "run/plimsoll/lock").read_text() == f"{os.getpid()}\n"
     held.release()
+
+
+class Pauses:
+    """Stands for the clock and for waiting, which moves it. ``then`` is done after so many seconds."""
+
+    def __init__(self, *, at: float = float("inf"), then: Callable[[], object] | None = None) -> None:
+        self.now = 100.0
+        self.waits: list[float] = []
+        self._at = self.now + at
+        self._then = then
+
+    def clock(self) -> float:
+        return self.now
+
+    def __call__(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        self.now += seconds
+        if self._then is not None and self.now >= self._at:
+            self._then()
+        return False
+
+
+def wait(root: Path, seconds: float, pauses: Pauses) -> Held | Taken | Unusable:
+    with HostFs(str(root)) as host:
+        return InstanceLock(host, STATE).wait(seconds, pauses, pauses.clock)
+
+
+def test_waiting_for_a_predecessor(root: Path) -> None:
+    """F20: a lock that is let go within the time is had soon after, and was not asked for without a pause."""
+    predecessor = acquire(root)
+    assert isinstance(predecessor, Held)
+    pauses = Pauses(at=10.0, then=predecessor.release)
+
+    held = wait(root, 30.0, pauses)
+
+    assert isinstance(held, Held)
+    held.release()
+    assert 10.0 <= sum(pauses.waits) <= 11.0
+    assert min(pauses.waits) >= 0.05
+    assert len(pauses.waits) < 20
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 30.0])
+def test_waiting_has_an_end(root: Path, seconds: float) -> None:
+    """F20: exactly when the time is over, whatever the pauses are; with 0 at once. The holder's PID is known."""
+    with acquire(root) as held:  # type: ignore[union-attr]
+        assert isinstance(held, Held)
+        pauses = Pauses()
+        assert wait(root, seconds, pauses) == Taken(os.getpid())
+        assert sum(pauses.waits) == pytest.approx(seconds)
+        assert bool(pauses.waits) == bool(seconds)
+
+
+def test_waiting_can_be_given_up(root: Path) -> None:
+    """A pause that says so is the last one."""
+    with acquire(root) as held, HostFs(str(root)) as host:  # type: ignore[union-attr]
+        assert isinstance(held, Held)
+        asked: list[float] = []
+        assert InstanceLock(host, STATE).wait(30.0, lambda seconds: not asked.append(seconds)) == Taken(os.getpid())
+        assert len(asked) == 1
+
+
+def test_what_cannot_be_had_is_not_waited_for(root: Path) -> None:
+    """A state directory that cannot be used is an answer at once."""
+    (root / "run/plimsoll").write_text("")
+    pauses = Pauses()
+    assert wait(root, 30.0, pauses) == Unusable(Outcome.MISSING, STATE)
+    assert pauses.waits == []
 
 
 def test_a_child_does_not_keep_it(root: Path) -> None:

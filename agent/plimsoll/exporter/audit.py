@@ -18,7 +18,7 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from plimsoll.exporter.changes import Change, News, Owners, change
+from plimsoll.exporter.changes import Change, News, Owners, adoption, change
 from plimsoll.model.acting import Acting
 
 NAME = "audit.jsonl"
@@ -51,7 +51,10 @@ class AuditLog:
 
         ``unix``: seconds; ``names``: pods by the path of their cgroup below the hierarchy's root.
         """
-        lines = [_line(change(each, sequence, unix, names), observed=False) for each in self._news.results(acting)]
+        start = adoption(acting, sequence, unix)
+        lines = [] if start is None else [_line(start, observed=False)]
+        done = (*self._news.adopted(acting), *self._news.results(acting))
+        lines += [_line(change(each, sequence, unix, names), observed=False) for each in done]
         lines += [_line(change(each, sequence, unix, names), observed=True) for each in self._news.observed(acting)]
         batch: list[bytes] = []
         room = -1

@@ -8,7 +8,7 @@ not know how a change is shown.
 from __future__ import annotations
 
 import errno
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,7 +33,8 @@ class Change(NamedTuple):
     """
     One result for a person. ``target`` is empty for the node, ``owner`` ``None`` where the cgroup is no pod's.
 
-    ``errno`` is its name, empty where no system call failed.
+    ``errno`` is its name, empty where no system call failed. ``knob`` is ``None`` where many results are summed up in
+    one; then only ``reason`` tells more.
     """
 
     sequence: int
@@ -41,7 +42,7 @@ class Change(NamedTuple):
     policy: str
     target: str
     owner: Owner | None
-    knob: Knob
+    knob: Knob | None
     value: str
     before: str | None
     after: str | None
@@ -86,6 +87,30 @@ def change(result: Result, sequence: int, unix: float, owners: Owners) -> Change
         errno_name(result.errno),
         bounded(write.reason),
     )
+
+
+def adoption(acting: Acting, sequence: int, unix: float) -> Change | None:
+    """What became of all the knobs an earlier run had left, in one; ``None`` where there is nothing to tell."""
+    results = acting.adopted
+    if not results:
+        return None
+    count = Counter(each.outcome for each in results)
+    back = sum(each.outcome is Outcome.UNCHANGED and each.before == each.write.value for each in results)
+    ours = count.pop(Outcome.UNCHANGED, 0) - back
+    drifted, gone = count.pop(Outcome.DRIFTED, 0), count.pop(Outcome.GONE, 0)
+    parts = [f"adopted {ours} {'knob' if ours == 1 else 'knobs'} of an earlier run"]
+    parts += [
+        f"{number} {what}"
+        for number, what in (
+            (drifted, "changed by somebody else"),
+            (back, "back already"),
+            (gone, "gone with their cgroups"),
+            (count.total(), "cannot be read"),
+        )
+        if number
+    ]
+    outcome = Outcome.DRIFTED if drifted else Outcome.UNCHANGED
+    return Change(sequence, unix, "", "", None, None, "", None, None, outcome, "", ", ".join(parts))
 
 
 def owners_of(snapshot: Snapshot) -> dict[str, Owner]:
@@ -154,6 +179,13 @@ class News:
                 found.append(each)
         return found
 
+    @staticmethod
+    def adopted(acting: Acting) -> list[Result]:
+        """Of an earlier run's knobs: those that are not as it left them, unless this tick's plan tells of them too."""
+        told = {each.write.key for each in acting.results}
+        quiet = (Outcome.UNCHANGED, Outcome.GONE)
+        return [each for each in acting.adopted if each.outcome not in quiet and each.write.key not in told]
+
     def observed(self, acting: Acting) -> list[Result]:
         """Of what would be written: another value than the last tick's, or one where there was none."""
         if not looked(acting):
@@ -183,6 +215,9 @@ class Recent:
         self.owners = before | self._present
         news = self._news.results(acting)
         self._ring.extend(change(each, snapshot.sequence, snapshot.unix, self.owners) for each in news)
+        # Last, though it came first: what a start wrote must not push it out.
+        if (start := adoption(acting, snapshot.sequence, snapshot.unix)) is not None:
+            self._ring.append(start)
 
     def newest_first(self) -> tuple[Change, ...]:
         """What is kept."""

@@ -162,6 +162,12 @@ def changes_section(recent: Sequence[Change]) -> Html:
 
 
 def _change(each: Change) -> Html:
+    if each.knob is None:
+        return markup(
+            '<li><p class="small">{}</p><p class="soft small">{} UTC · after a start</p></li>',
+            each.reason,
+            _clock(each.unix),
+        )
     good = each.outcome in _GOOD
     return markup(
         '<li><div class="row"><span>{}</span><span class="{}">{} {}{}</span></div>'
@@ -172,10 +178,14 @@ def _change(each: Change) -> Html:
         each.outcome.value,
         f" ({each.errno})" if each.errno else "",
         _values(each),
-        time.strftime("%H:%M:%S", time.gmtime(each.unix)),
+        _clock(each.unix),
         each.policy,
         stranger(each.reason),
     )
+
+
+def _clock(unix: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(unix))
 
 
 def _where(each: Change) -> Html:
@@ -187,10 +197,10 @@ def _where(each: Change) -> Html:
 def _values(each: Change) -> Html:
     if each.outcome is Outcome.OK:
         before = NOTHING if each.before is None else markup("{} → ", stranger(each.before))
-        return markup("{} {}{}", each.knob.value, before, stranger(each.value))
+        return markup("{} {}{}", each.knob, before, stranger(each.value))
     found = each.before if each.after is None else each.after
     stands = NOTHING if found is None else markup(", {} stands", stranger(found))
-    return markup("{} {} wanted{}", each.knob.value, stranger(each.value), stands)
+    return markup("{} {} wanted{}", each.knob, stranger(each.value), stands)
 
 
 def _count(count: int, noun: str) -> str:

@@ -11,6 +11,8 @@ import errno
 import fcntl
 import os
 import stat
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -22,6 +24,8 @@ _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
 _PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of a 64-bit kernel
 _PID_TEXT = 32
+# Between two tries: soon enough for who waits for milliseconds, seldom enough for who waits for half a minute.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 class Held:
@@ -76,11 +80,7 @@ class InstanceLock:
         self._path = f"{self._directory}/{LOCK_NAME}"
 
     def acquire(self) -> Held | Taken | Unusable:
-        """
-        Try once, without waiting. The state directory itself (not its parents) is made when missing, mode 0700.
-
-        To wait for a predecessor that is still putting things back, call again.
-        """
+        """Try once, without waiting. The state directory (not its parents) is made when missing, mode 0700."""
         try:
             directory = self._open_directory()
         except OSError as error:
@@ -91,6 +91,24 @@ class InstanceLock:
             return Unusable(outcome_of(error.errno or errno.EIO), self._path)
         finally:
             os.close(directory)
+
+    def wait(
+        self, seconds: float, pause: Callable[[float], bool], clock: Callable[[], float] = time.monotonic
+    ) -> Held | Taken | Unusable:
+        """
+        Try for ``seconds``, as for a predecessor that is still putting things back; 0: once.
+
+        ``pause`` waits for so many seconds, or returns true at once when there is no use in waiting on. A holder says
+        nothing when it lets go: flock(2) itself could be waited in, but not for a limited time.
+        """
+        end = clock() + seconds
+        delay = _FIRST_PAUSE
+        while True:
+            taken = self.acquire()
+            left = end - clock()
+            if not isinstance(taken, Taken) or left <= 0 or pause(min(delay, left)):
+                return taken
+            delay = min(2 * delay, _LONGEST_PAUSE)
 
     def _open_directory(self) -> int:
         flags = os.O_RDONLY | os.O_DIRECTORY

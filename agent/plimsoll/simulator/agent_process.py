@@ -65,6 +65,11 @@ class AgentProcess:
                 self._process.kill()
         return self._process.wait()
 
+    def kill(self) -> int:
+        """End it at once, as a crash or the kernel would (SIGKILL), and give its exit code."""
+        self._process.kill()
+        return self._process.wait()
+
     def address(self) -> str | None:
         """Where it serves ``/metrics``, once it has said so."""
         for event in self._events():

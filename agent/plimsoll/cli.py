@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from plimsoll.log import configure
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.snapshot import Capability
 from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore
-from plimsoll.options import RECORD_BYTES, Options
+from plimsoll.options import LOCK_WAIT, RECORD_BYTES, Options
 from plimsoll.plan_view import plan_facts, plan_lines
 from plimsoll.recording import Recording
 from plimsoll.replay_view import Summary, tick_facts, tick_lines
@@ -67,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
     _state(run)
     run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
+    run.add_argument(
+        "--lock-wait",
+        type=_seconds,
+        default=LOCK_WAIT,
+        metavar="SECONDS",
+        help="how long another agent on this node may go on; 0: not at all (default: %(default)g)",
+    )
     _record(run)
     run.add_argument(
         "--record-max", type=_size, default=RECORD_BYTES, metavar="SIZE", help="of the recording: 256Mi, 1Gi"
@@ -134,6 +142,13 @@ def _record(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(text)
+    return seconds
+
+
 def _size(text: str) -> int:
     return whole(text)
 
@@ -153,6 +168,7 @@ def _run(options: argparse.Namespace) -> int:
         duration=options.duration,
         record=options.record,
         record_bytes=options.record_max,
+        lock_wait=options.lock_wait,
     )
     Agent(chosen, config, file).run()
     return EX_OK

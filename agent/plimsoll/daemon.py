@@ -57,16 +57,12 @@ class Agent:
         config: Config,
         config_file: ConfigFile | None,
         clock: Callable[[], float] = time.monotonic,
-        *,
-        lock_wait: float = 0.0,
     ) -> None:
-        """``lock_wait``: for how many seconds another agent on this node may go on before that is an error."""
         _allow_open_files()
         self._options = options
         self._config = config
         self._config_file = config_file
         self._clock = clock
-        self._lock_wait = lock_wait
         self._source = pod_source(options, clock)
         self._observer = Observer(options, config, self._source, clock)
         self._exporter = Exporter(config.pressure)
@@ -102,7 +98,7 @@ class Agent:
         try:
             with HostFs(self._options.root) as host:
                 lock = InstanceLock(host, self._options.state_dir)
-                taken = lock.wait(self._lock_wait, self._stop.wait, self._clock)
+                taken = lock.wait(self._options.lock_wait, self._pause, self._clock)
             if not isinstance(taken, Taken):
                 self._run(taken)
                 return
@@ -112,6 +108,10 @@ class Agent:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _pause(self, seconds: float) -> bool:
+        _log.info(Event.LOCK_WAITING, path=self._options.state_dir, limit="lock")
+        return self._stop.wait(seconds)
 
     def _run(self, taken: Held | Unusable) -> None:
         if not isinstance(taken, Held):

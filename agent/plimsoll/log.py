@@ -42,6 +42,7 @@ class Event(StrEnum):
     HTTP_LISTENING = "http-listening"
     INTENT_REJECTED = "intent-rejected"
     JOURNAL_SET_ASIDE = "journal-set-aside"
+    LOCK_WAITING = "lock-waiting"
     NOTICE_FAILED = "notice-failed"
     POD_REJECTED = "pod-rejected"
     POLICY_SKIPPED = "policy-skipped"

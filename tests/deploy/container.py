@@ -41,6 +41,7 @@ _CONTAINER_FIELDS = {
     "ports",
     "readinessProbe",
     "resources",
+    "startupProbe",
     "securityContext",
     "volumeMounts",
 }

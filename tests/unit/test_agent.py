@@ -138,7 +138,7 @@ def test_the_second_agent_leaves_the_first_alone(start, stock, pods):
     agent = start(stock, pods)
     agent.event("agent-started")
 
-    done = command("run", "--root", stock, "--pods", pods, "--listen", "127.0.0.1:0", code=75)
+    done = command("run", "--root", stock, "--pods", pods, "--listen", "127.0.0.1:0", "--lock-wait", "0", code=75)
 
     assert str(agent.process.pid) in done.stderr
     assert agent.stop(signal.SIGINT) == 0
@@ -171,6 +171,8 @@ def test_a_duration_ends_the_agent(stock, pods):
 def test_wrong_use_has_its_exit_codes(tmp_path, stock):
     """2 usage, 1 a folder that is not there or no cluster to ask, 78 a configuration that is wrong."""
     command("run", "--pods", tmp_path, "--kubeconfig", tmp_path / "config", code=2)
+    for seconds in ("-1", "nan", "inf", "soon"):
+        assert "--lock-wait" in command("run", "--lock-wait", seconds, code=2).stderr
     assert "--kubeconfig FILE" in command("run", "--root", stock, "--node-name", "n", code=1).stderr
     assert "nowhere" in command("metrics", "--root", stock, "--pods", tmp_path / "nowhere", code=1).stderr
     bad = tmp_path / "bad.yaml"

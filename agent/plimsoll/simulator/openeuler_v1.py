@@ -71,6 +71,7 @@ class OpenEulerV1:
         idle = Account(split=True)
         self._show_cpu(f"{self._pod(pod)}/{pod.sandbox}", idle, idle)
         self._show_memory(f"{self._pod(pod)}/{pod.sandbox}", idle)
+        self._knobs(f"{self._pod(pod)}/{pod.sandbox}")
 
     def gives_way(self, pod: Instance) -> bool:
         """Whether the pod runs only when no other wants to: somebody wrote so."""

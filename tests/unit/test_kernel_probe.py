@@ -33,6 +33,14 @@ KNOBS = {
     Name.MEMORY_QOS_LEVEL,
     Name.MEMCG_QOS_ENABLE,
     Name.MEMORY_LOW,
+    Name.SWAP_LIMIT,
+    Name.SWAPFILE,
+    Name.MEMORY_RECLAIM,
+    Name.MEMORY_RECLAIM_SWAPPINESS,
+    Name.LRU_GEN,
+    Name.KUBELET_SWAP,
+    Name.ZSWAP_OFF,
+    Name.OOMD_OFF,
 }
 
 

@@ -91,6 +91,26 @@ class KnobSupport:
             )
         return self._answer(outcome, "memory.low")
 
+    def cpuset_v2(self) -> Absence | None:
+        """``cpuset.cpus`` of cgroup v2, which lets a pod's own set differ from its containers'."""
+        return self._cpuset(2, Reason.CGROUP_V1, "This node's cpuset controller is cgroup v1's.")
+
+    def cpuset_v1(self) -> Absence | None:
+        """``cpuset.cpus`` of cgroup v1, where no cgroup may have a CPU that the one above it lacks."""
+        return self._cpuset(1, Reason.CGROUP_V2, "This node's cpuset controller is cgroup v2's.")
+
+    def _cpuset(self, version: int, otherwise: Reason, detail: str) -> Absence | None:
+        found = self._version("cpuset")
+        if found is None and self._hierarchies.mode is not Mode.NONE:
+            return Absence(
+                Reason.NO_CONTROLLER,
+                "No mounted hierarchy has the cpuset controller.",
+                "Remove cgroup_disable=cpuset from the boot arguments, or build the kernel with CONFIG_CPUSETS.",
+            )
+        if found is not None and found != version:
+            return Absence(otherwise, detail, _NOTHING_NEEDED)
+        return self._answer(self._file("cpuset", "cpuset.cpus"), "cpuset.cpus")
+
     def _version(self, controller: str) -> int | None:
         directory = self._hierarchies.directory(controller)
         if directory is None:

@@ -12,12 +12,15 @@ from enum import StrEnum
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.cgroup import CGROUP_ROOT, Hierarchies, Mode
+from plimsoll.kernel.frequency_support import FrequencySupport
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob_support import KnobSupport
 from plimsoll.kernel.kubepods import MAX_DEPTH, Kubepods
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.psi_support import Absence, PsiSupport
 from plimsoll.kernel.reason import Reason, reason_of
+from plimsoll.kernel.speed_select import SpeedSelect
+from plimsoll.kernel.swap_support import SwapSupport
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.pressure import PSI_CAUSES
 from plimsoll.model.snapshot import Capability
@@ -43,6 +46,23 @@ class Name(StrEnum):
     MEMORY_QOS_LEVEL = "memory-qos-level"
     MEMCG_QOS_ENABLE = "memcg-qos-enable"
     MEMORY_LOW = "memory-low"
+    SWAP_LIMIT = "swap-limit"
+    SWAPFILE = "swapfile"
+    MEMORY_RECLAIM = "memory-reclaim"
+    MEMORY_RECLAIM_SWAPPINESS = "memory-reclaim-swappiness"
+    LRU_GEN = "lru-gen"
+    KUBELET_SWAP = "kubelet-swap"
+    ZSWAP_OFF = "zswap-off"
+    OOMD_OFF = "oomd-off"
+    CPUSET_V2 = "cpuset-v2"
+    CPUSET_V1 = "cpuset-v1"
+    FREQUENCY = "frequency"
+    ISST = "isst"
+    CPUFREQ = "cpufreq"
+    TURBO_FREQUENCY = "turbo-frequency"
+    ENERGY_PREFERENCE = "energy-preference"
+    EFFECTIVE_FREQUENCY = "effective-frequency"
+    PACKAGE_ENERGY = "package-energy"
     NATIVE_READER = "native-reader"
     STATE_DIRECTORY = "state-directory"
 
@@ -52,12 +72,13 @@ def probe(
     hierarchies: Hierarchies,
     kubepods: Kubepods,
     state_directory: Held | Taken | Unusable | None = None,
+    speed_select: SpeedSelect | None = None,
 ) -> tuple[Capability, ...]:
     """
     Every capability of this node, in the order of :class:`Name`.
 
     ``state_directory`` is what :meth:`InstanceLock.acquire` came to; without it that capability is left out (a command
-    that only looks takes no lock).
+    that only looks takes no lock). ``speed_select`` is what others have of this host; without it, it is looked for.
     """
     build = KernelBuild.read(host)
     psi = PsiSupport(host, hierarchies, kubepods, build)
@@ -84,6 +105,10 @@ def probe(
         ),
         _capability(Name.MEMCG_QOS_ENABLE, knobs.memcg_qos_enable(), "memory.qos_level can be turned on."),
         _capability(Name.MEMORY_LOW, knobs.memory_low(), "A pod's memory can be protected from reclaim."),
+        *_swap(SwapSupport(host, hierarchies, kubepods, build)),
+        _capability(Name.CPUSET_V2, knobs.cpuset_v2(), "A pod can be kept to some CPUs (cgroup v2)."),
+        _capability(Name.CPUSET_V1, knobs.cpuset_v1(), "A pod can be kept to some CPUs (cgroup v1)."),
+        *_frequency(FrequencySupport(host, speed_select or SpeedSelect(host))),
         _native_reader(),
     ]
     if state_directory is not None:
@@ -159,6 +184,36 @@ def _controller(name: Name, hierarchies: Hierarchies, controller: str) -> Capabi
             f"cgroup_enable={controller}. Then reboot the node.",
         )
     return _capability(name, absence, f"The {controller} controller is there.")
+
+
+def _swap(support: SwapSupport) -> tuple[Capability, ...]:
+    return (
+        _capability(Name.SWAP_LIMIT, support.swap_limit(), "Each pod can be kept from swapping, or let."),
+        _capability(Name.SWAPFILE, support.swapfile(), "Each pod can be bound to a swap device of its own."),
+        _capability(Name.MEMORY_RECLAIM, support.memory_reclaim(), "Some of a pod's memory can be reclaimed."),
+        _capability(
+            Name.MEMORY_RECLAIM_SWAPPINESS,
+            support.memory_reclaim_swappiness(),
+            "Reclaim can prefer swap over the page cache (by the kernel's version).",
+        ),
+        _capability(Name.LRU_GEN, support.lru_gen(), "Cold memory can be told by the generations of the LRU."),
+        _capability(Name.KUBELET_SWAP, support.kubelet_swap(), "The kubelet starts on a node with swap."),
+        _capability(Name.ZSWAP_OFF, support.zswap_off(), "What is swapped out leaves memory: zswap is off."),
+        _capability(Name.OOMD_OFF, support.oomd_off(), "systemd-oomd does not run."),
+    )
+
+
+def _frequency(support: FrequencySupport) -> tuple[Capability, ...]:
+    by = f"Speed Select ({support.generation})" if support.generation else f"cpufreq ({support.driver})"
+    return (
+        _capability(Name.FREQUENCY, support.frequency(), f"How fast a CPU may be can be set, by {by}."),
+        _capability(Name.ISST, support.isst(), f"Power can be shared out by class of service ({support.generation})."),
+        _capability(Name.CPUFREQ, support.cpufreq(), f"CPUs have ceilings of their own (driver {support.driver})."),
+        _capability(Name.TURBO_FREQUENCY, support.turbo_frequency(), "Some CPUs can be given the turbo of others."),
+        _capability(Name.ENERGY_PREFERENCE, support.energy_preference(), "Slow CPUs can prefer saving power."),
+        _capability(Name.EFFECTIVE_FREQUENCY, support.effective_frequency(), "How fast CPUs really run is measured."),
+        _capability(Name.PACKAGE_ENERGY, support.package_energy(), "What each package takes is measured."),
+    )
 
 
 def _native_reader() -> Capability:

@@ -15,18 +15,24 @@ class Reason(StrEnum):
     CGROUP_V2 = "cgroup-v2"  # the kernel offers this on cgroup v1 only
     DENIED = "denied"
     FAILED = "failed"
+    FAIL_SWAP_ON = "fail-swap-on"  # the kubelet does not start on a node with swap
     KERNEL_TOO_OLD = "kernel-too-old"
     KUBELET_PROTECTS = "kubelet-protects"  # the kubelet's own MemoryQoS has this in hand
+    LOCKED_DOWN = "locked-down"  # the kernel is, and keeps the file closed
     LOCKED = "locked"  # another instance holds the state directory
     MALFORMED = "malformed"
     NO_CGROUP = "no-cgroup"
     NO_CONTROLLER = "no-controller"
     NO_FILE = "no-file"
+    NO_HARDWARE = "no-hardware"  # this machine does not have it
     NO_KUBELET_ROOT = "no-kubelet-root"
     NO_SPACE = "no-space"
     NOT_BUILT = "not-built"  # the kernel, or this program, was built without it
+    OOMD_RUNS = "oomd-runs"  # systemd-oomd may kill for what is done here
     PSI_DISABLED = "psi-disabled"
     SEARCH_CAPPED = "search-capped"
+    TURNED_OFF = "turned-off"  # there, but somebody turned it off
+    ZSWAP_ON = "zswap-on"  # swapped memory stays in memory, compressed
 
 
 _BY_OUTCOME = {

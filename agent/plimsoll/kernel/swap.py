@@ -1,0 +1,134 @@
+"""
+The swap device set aside for low-priority memory, as it is now: there or not, in use or not, dedicated or not.
+
+Owns which device was meant by the configuration, over its coming and going. Reads only. It must not know policies; who
+may turn the device on or off is ``kernel/swap_activation.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.swap_accounting import accounting
+from plimsoll.kernel.swap_dedication import Holder, SwapDedication
+from plimsoll.kernel.swap_device import (
+    Device,
+    DeviceName,
+    Identity,
+    Unidentified,
+    active_swap,
+    identify,
+    identity_of,
+    read_traffic,
+)
+from plimsoll.kernel.swap_reason import SwapReason
+from plimsoll.model.memory import SwapDevice
+
+# Looking for a device that is not there goes through all of them.
+LOOK_SECONDS = 30.0
+
+
+class DedicatedSwap:
+    """
+    One configured device. One thread calls it.
+
+    ``name`` as configured: a path, ``UUID=...`` or ``LABEL=...``. Raises ValueError for any other.
+    """
+
+    def __init__(self, host: HostFs, hierarchies: Hierarchies, name: str) -> None:
+        self._host = host
+        self._hierarchies = hierarchies
+        self._configured = name
+        self._name = DeviceName.parse(name)
+        self._found: Device | Unidentified | None = None
+        self._due = float("-inf")
+        self._check: tuple[object, SwapDedication] | None = None
+
+    def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
+        """
+        ``roots`` are the kubelet's root cgroups, ``holders`` all pods as just observed, ``now`` monotonic seconds.
+
+        Never raises for what the kernel may answer.
+        """
+        device = self._device(now)
+        if isinstance(device, Unidentified):
+            return self._unusable(device.reason, device.detail)
+        seen = SwapDevice(
+            self._configured,
+            active=False,
+            device=str(device.identity),
+            size=None if device.header is None else device.header.size,
+            kind=device.kind.value,
+        )
+        traffic = read_traffic(self._host, device)
+        if traffic is not None:
+            seen = replace(seen, read=traffic.read, written=traffic.written)
+        swaps = read_swaps(self._host)
+        if swaps is None:
+            return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
+        ours = next((each for each in swaps if active_swap(self._host, each) == device.identity), None)
+        if ours is None:
+            reason, detail = _idle(device)
+            return _doubtful(seen, reason, detail)
+        seen = replace(seen, active=True, size=ours.size, used=ours.used)
+        check = self._dedication(device.identity, ours.size, roots)
+        if check is None:
+            return _doubtful(
+                seen,
+                SwapReason.NO_ACCOUNTING,
+                "The kubelet's cgroups do not say who swaps: see the capabilities swap-limit and swapfile.",
+            )
+        verdict = check.check(ours.used, [each for each in swaps if each is not ours], holders, now)
+        return replace(
+            seen,
+            dedicated=verdict.dedicated,
+            reasons=tuple(each.value for each in verdict.reasons),
+            details=verdict.details,
+            backend=check.backend.value,
+        )
+
+    def _device(self, now: float) -> Device | Unidentified:
+        found = self._found
+        # A device of the same name may be another one: a disk that was pulled and put back.
+        there = isinstance(found, Device) and identity_of(self._host, found.path) == found.identity
+        # mkswap may be run, or run again, while it is not in use.
+        if found is None or now >= self._due or (isinstance(found, Device) and not there):
+            found = self._found = self._unchanged(found, there=there) or identify(self._host, self._name)
+            self._due = now + LOOK_SECONDS
+        return found
+
+    def _unchanged(self, found: Device | Unidentified | None, *, there: bool) -> Device | None:
+        """Nothing to look for while the device that carries the name is still the same: by path that is one look."""
+        if not there or not isinstance(found, Device) or found.header is None or self._name.by == "path":
+            return None
+        again = identify(self._host, DeviceName("path", found.path))
+        if isinstance(again, Device) and again.header is not None and self._name.matches(again.header):
+            return again
+        return None
+
+    def _dedication(self, device: Identity, size: int, roots: Sequence[str]) -> SwapDedication | None:
+        basis = (device, size, tuple(roots))
+        if self._check is None or self._check[0] != basis:
+            found = accounting(self._host, self._hierarchies, roots)
+            if found is None:
+                self._check = None
+                return None
+            self._check = (basis, SwapDedication(self._host, found, roots, device, size))
+        return self._check[1]
+
+    def _unusable(self, reason: SwapReason, detail: str) -> SwapDevice:
+        return SwapDevice(self._configured, active=False, reasons=(reason.value,), details=(detail,))
+
+
+def _idle(device: Device) -> tuple[SwapReason, str]:
+    if device.header is None:
+        return SwapReason.NOT_SWAP, f"{device.path} has no swap header: run mkswap on it, which destroys what it holds."
+    return SwapReason.NOT_ACTIVE, f"{device.path} is not in use as swap: run swapon, or let the agent do it."
+
+
+def _doubtful(seen: SwapDevice, reason: SwapReason, detail: str) -> SwapDevice:
+    return replace(seen, reasons=(reason.value,), details=(detail,))

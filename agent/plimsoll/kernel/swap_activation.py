@@ -1,0 +1,107 @@
+"""
+Turning a swap device on and off: swapon(2) and swapoff(2).
+
+Neither is done unasked: whoever calls this has been told to by an administrator. swapoff reads everything back into
+memory and is refused where it would not fit. Both may take long in the kernel, so the caller is a thread that may wait.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.proc import read_meminfo, read_swaps
+from plimsoll.kernel.swap_device import Device, active_swap, identity_of_descriptor
+from plimsoll.model.outcome import Outcome, outcome_of
+
+# SWAP_FLAG_PREFER of include/linux/swap.h; the priority is in the low 15 bits.
+_PREFER = 0x8000
+MAX_PRIORITY = 0x7FFF
+
+SwapCall = Callable[[bytes, int | None], int]
+"""``swapon(path, flags)``, or ``swapoff(path)`` with no flags; gives an errno, 0 for success."""
+
+
+class Activation(NamedTuple):
+    """
+    What came of it. OK; UNCHANGED: it was so already; HELD: not tried, ``detail`` says why.
+
+    BUSY from swapoff: a signal came; what was read back until then stays there, and it may be asked again.
+    """
+
+    outcome: Outcome
+    errno: int = 0
+    detail: str = ""
+
+
+def swapon(host: HostFs, device: Device, *, priority: int | None = None, call: SwapCall | None = None) -> Activation:
+    """
+    Use the device as swap. ``priority`` 0..32767, ``None``: the kernel's own, below every one that was asked for.
+
+    HELD without a swap header: only an administrator makes one, as it destroys what the device holds.
+    """
+    if priority is not None and not 0 <= priority <= MAX_PRIORITY:
+        raise ValueError(f"a swap priority is 0 to {MAX_PRIORITY}")
+    if device.header is None:
+        return Activation(Outcome.HELD, detail=f"{device.path} has no swap header; run mkswap on it.")
+    active = _used(host, device)
+    if isinstance(active, Outcome):
+        return Activation(active, detail="The active swap (/proc/swaps) cannot be read.")
+    if active is not None:
+        return Activation(Outcome.UNCHANGED)
+    return _called(host, device, call or _libc, 0 if priority is None else _PREFER | priority)
+
+
+def swapoff(host: HostFs, device: Device, *, floor: int, call: SwapCall | None = None) -> Activation:
+    """
+    Take the device out of use. ``floor``: bytes of memory that must be left when all of it has come back.
+
+    HELD where less would be left, or how much there is cannot be known: the OOM killer would choose who pays.
+    """
+    used = _used(host, device)
+    if isinstance(used, Outcome):
+        return Activation(used, detail="The active swap (/proc/swaps) cannot be read.")
+    if used is None:
+        return Activation(Outcome.UNCHANGED)
+    available = read_meminfo(host).available
+    if available is None or available <= used + floor:
+        room = "unknown" if available is None else f"{available >> 20} MiB"
+        return Activation(
+            Outcome.HELD,
+            detail=f"{used >> 20} MiB would come back and {floor >> 20} MiB must stay free; available: {room}.",
+        )
+    return _called(host, device, call or _libc, None)
+
+
+def _used(host: HostFs, device: Device) -> int | Outcome | None:
+    """How much of it is in use; ``None``: it is not active."""
+    swaps = read_swaps(host)
+    if swaps is None:
+        return Outcome.FAILED
+    return next((each.used for each in swaps if active_swap(host, each) == device.identity), None)
+
+
+def _called(host: HostFs, device: Device, call: SwapCall, flags: int | None) -> Activation:
+    try:
+        descriptor = host.open(device.path, os.O_PATH)
+    except OSError as error:
+        return Activation(outcome_of(error.errno or errno.EIO), error.errno or errno.EIO)
+    try:
+        # By descriptor: it names the device that was looked at, in whatever mount namespace that was.
+        path = f"/proc/self/fd/{descriptor}"
+        if identity_of_descriptor(descriptor) != device.identity:
+            return Activation(Outcome.GONE, detail=f"{device.path} is another device by now.")
+        code = call(path.encode("ascii"), flags)
+    finally:
+        os.close(descriptor)
+    return Activation(outcome_of(code), code)
+
+
+def _libc(path: bytes, flags: int | None) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.swapoff(path) if flags is None else libc.swapon(path, ctypes.c_int(flags))
+    return 0 if done == 0 else ctypes.get_errno()

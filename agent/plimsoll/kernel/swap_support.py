@@ -1,0 +1,209 @@
+"""
+Whether memory of low-priority pods can be moved to a swap device on this node and, where not, why.
+
+Files decide where there are any; nothing is written and no cgroup is asked for memory. What the kubelet, zswap and
+systemd-oomd do about swap counts as well: each of them can make it useless or dangerous.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from plimsoll.config.problem import ConfigError
+from plimsoll.config.yaml_text import load
+from plimsoll.kernel.knob_support import KnobSupport
+from plimsoll.kernel.psi_support import Absence
+from plimsoll.kernel.reason import Reason, reason_of
+from plimsoll.kernel.reclaim.lru_gen import FILE as LRU_GEN
+from plimsoll.model.outcome import Outcome, outcome_of
+
+_LRU_GEN_ENABLED = "sys/kernel/mm/lru_gen/enabled"
+# Documentation/admin-guide/mm/multigen_lru.rst: the main switch, and looking through page tables for what was used.
+_MAIN, _PAGE_TABLES = 0x1, 0x2
+_LOCKDOWN = "sys/kernel/security/lockdown"
+_SWAP_QOS_ENABLE = "proc/sys/vm/memcg_swap_qos_enable"
+_ZSWAP_ENABLED = "sys/module/zswap/parameters/enabled"
+_OOMD = "system.slice/systemd-oomd.service"
+# Where kubeadm and the images of the large clouds keep it.
+KUBELET_CONFIGS = (
+    "var/lib/kubelet/config.yaml",
+    "etc/kubernetes/kubelet/config.json",
+    "etc/kubernetes/kubelet/kubelet-config.json",
+    "etc/kubernetes/kubelet-config.yaml",
+    "home/kubernetes/kubelet-config.yaml",
+)
+
+
+class SwapSupport(KnobSupport):
+    """What one host can do about swap. Each answer is ``None`` when it can, else why not."""
+
+    def swap_limit(self) -> Absence | None:
+        """``memory.swap.max``, cgroup v2: by it only some pods may swap."""
+        if self._version("memory") == 1:
+            return Absence(
+                Reason.CGROUP_V1,
+                "cgroup v1 cannot keep a pod from swapping alone: memory.swap.max is cgroup v2's.",
+                "Boot with systemd.unified_cgroup_hierarchy=1, or see the capability swapfile (openEuler).",
+            )
+        outcome = self._file("memory", "memory.swap.max")
+        if outcome is Outcome.MISSING and self._file("memory", "memory.max") is Outcome.OK:
+            return Absence(
+                Reason.NOT_BUILT,
+                "The kernel does not account for swap by cgroup: there is no memory.swap.max.",
+                "Remove swapaccount=0 from the boot arguments; else use a kernel with CONFIG_SWAP=y.",
+            )
+        return self._answer(outcome, "memory.swap.max")
+
+    def memory_reclaim(self) -> Absence | None:
+        """``memory.reclaim``, Linux 5.19 on cgroup v2; openEuler kernels have one on v1."""
+        usage = self._file("memory", "memory.usage_in_bytes" if self._version("memory") == 1 else "memory.current")
+        if usage is not Outcome.OK:
+            return self._answer(usage, "memory.current")
+        # Nobody can read it: that it is there is all there is to see.
+        if any(directory.exists(f"{root}/memory.reclaim") for directory, root in self._places("memory")):
+            return None
+        if self._version("memory") == 1:
+            return Absence(
+                Reason.CGROUP_V1,
+                "cgroup v1 cannot be asked to reclaim some of a pod's memory: memory.reclaim is cgroup v2's.",
+                "Boot with systemd.unified_cgroup_hierarchy=1, or use an openEuler kernel.",
+            )
+        return Absence(
+            Reason.KERNEL_TOO_OLD if self._build.older_than(5, 19) else Reason.NO_FILE,
+            f"Linux {self._build.release or 'of unknown release'} has no memory.reclaim: it came with 5.19.",
+            "Update the kernel to 5.19 or later.",
+        )
+
+    def memory_reclaim_swappiness(self) -> Absence | None:
+        """
+        Whether ``memory.reclaim`` can be told to prefer swap over the page cache.
+
+        By the kernel's version alone: no file says so, and a probe does not write, not even a request for nothing.
+        """
+        absence = self.memory_reclaim()
+        if absence is not None:
+            return absence
+        if self._version("memory") == 1:
+            return Absence(
+                Reason.CGROUP_V1,
+                "memory.reclaim of cgroup v1 (openEuler's) takes no swappiness.",
+                "Nothing needs to be done: the cgroup's own memory.swappiness counts.",
+            )
+        if self._build.version is None or self._build.older_than(6, 12):
+            return Absence(
+                Reason.KERNEL_TOO_OLD,
+                f"memory.reclaim takes swappiness= since Linux 6.12; this is {self._build.release or 'unknown'}.",
+                "Nothing needs to be done: reclaim then takes the page cache first.",
+            )
+        return None
+
+    def lru_gen(self) -> Absence | None:
+        """The multi-generational LRU's own file, by which cold memory is told from memory in use."""
+        reading = self._host.read(_LRU_GEN_ENABLED)
+        if reading.outcome is Outcome.MISSING:
+            return Absence(
+                Reason.KERNEL_TOO_OLD if self._build.older_than(6, 1) else Reason.NOT_BUILT,
+                "This kernel has no multi-generational LRU (Linux 6.1 with CONFIG_LRU_GEN).",
+                f"Use a kernel that has it. {_PLAIN}",
+            )
+        text = (reading.text() or "").strip()
+        try:
+            enabled = int(text, 16)
+        except ValueError:
+            outcome = Outcome.MALFORMED if reading.outcome is Outcome.OK else reading.outcome
+            return Absence(reason_of(outcome), f"/{_LRU_GEN_ENABLED}: {outcome.value}.", _PLAIN)
+        if enabled & (_MAIN | _PAGE_TABLES) != _MAIN | _PAGE_TABLES:
+            return Absence(
+                Reason.TURNED_OFF,
+                f"The multi-generational LRU, or its page table walk, is off (/{_LRU_GEN_ENABLED}: {text}).",
+                f"Write y to that file. {_PLAIN}",
+            )
+        return self._lru_gen_file()
+
+    def _lru_gen_file(self) -> Absence | None:
+        try:
+            # For writing, too, though nothing is written: lockdown and a read-only mount answer to that.
+            os.close(self._host.open(LRU_GEN, os.O_RDWR | os.O_NONBLOCK))
+        except OSError as error:
+            outcome = outcome_of(error.errno or errno.EIO)
+        else:
+            return None
+        if outcome is Outcome.MISSING:
+            return Absence(
+                Reason.NO_FILE,
+                f"/{LRU_GEN} is not there: debugfs is not mounted, or not in this container.",
+                f"Mount debugfs at /sys/kernel/debug on the node, and that into the agent's container. {_PLAIN}",
+            )
+        lockdown = self._host.read(_LOCKDOWN).text() or "[none]"
+        if outcome is Outcome.DENIED and "[none]" not in lockdown:
+            return Absence(
+                Reason.LOCKED_DOWN,
+                f"The kernel is locked down ({lockdown.strip()}), which closes debugfs.",
+                f"Nothing needs to be done where lockdown is wanted. {_PLAIN}",
+            )
+        return Absence(
+            reason_of(outcome),
+            f"/{LRU_GEN} cannot be opened for writing: {outcome.value}.",
+            f"Run as root, and mount it writable into the agent's container. {_PLAIN}",
+        )
+
+    def swapfile(self) -> Absence | None:
+        """``memory.swapfile``, openEuler kernels with CONFIG_MEMCG_SWAP_QOS, cgroup v1: a device for each cgroup."""
+        absence = self._openeuler("memory", "memory.swapfile", "CONFIG_MEMCG_SWAP_QOS")
+        if absence is None and self._host.read(_SWAP_QOS_ENABLE).data == b"0\n":
+            return Absence(
+                Reason.TURNED_OFF,
+                "memory.swapfile is there, but vm.memcg_swap_qos_enable is 0: no cgroup keeps what is written to it.",
+                "Set vm.memcg_swap_qos_enable=1 once at boot, and leave it: turning it on resets every cgroup.",
+            )
+        return absence
+
+    def kubelet_swap(self) -> Absence | None:
+        """Whether the kubelet starts on a node with swap, as far as its configuration file says."""
+        for path in KUBELET_CONFIGS:
+            reading = self._host.read(path)
+            if reading.outcome is Outcome.MISSING:
+                continue
+            text = reading.text()
+            if text is None:
+                return Absence(reason_of(reading.outcome), f"/{path} cannot be read: {reading.outcome.value}.", _FAIL)
+            try:
+                fields = load(text, file=path).data
+            except ConfigError:
+                return Absence(Reason.MALFORMED, f"/{path} is not a configuration of the kubelet.", _FAIL)
+            if isinstance(fields, dict) and fields.get("failSwapOn") is False:
+                return None
+            return Absence(
+                Reason.FAIL_SWAP_ON,
+                f"The kubelet will not start again while swap is active: failSwapOn in /{path} is not false.",
+                "Set failSwapOn: false and leave memorySwap.swapBehavior at NoSwap, then restart the kubelet.",
+            )
+        return Absence(
+            Reason.NO_FILE, "The kubelet's configuration file was not found: it may refuse to start with swap.", _FAIL
+        )
+
+    def zswap_off(self) -> Absence | None:
+        """Whether what is swapped out leaves memory: zswap would keep it there, compressed."""
+        if self._host.read(_ZSWAP_ENABLED).data != b"Y\n":
+            return None
+        return Absence(
+            Reason.ZSWAP_ON,
+            "zswap is on: what is swapped out stays in memory, compressed, until its pool is full.",
+            f"Write N to /{_ZSWAP_ENABLED} and remove zswap.enabled=1 from the boot arguments.",
+        )
+
+    def oomd_off(self) -> Absence | None:
+        """Whether systemd-oomd leaves this node alone: a full swap device is a reason for it to kill."""
+        unified = self._hierarchies.unified
+        if unified is None or not (unified.read(f"{_OOMD}/cgroup.procs").data or b"").strip():
+            return None
+        return Absence(
+            Reason.OOMD_RUNS,
+            "systemd-oomd runs: with memory and swap both nearly full it kills whoever has most in swap.",
+            "Set SwapUsedLimit=100% in oomd.conf, or leave enough of the device free (overcommit.deviceFloor).",
+        )
+
+
+_PLAIN = "Until then it is the kernel's reclaim that chooses what goes to swap."
+_FAIL = "See that the kubelet runs with failSwapOn: false, or it will not survive its next restart on this node."

@@ -1,0 +1,180 @@
+"""What a node can do about swap and, where it cannot, why: the kernel, the kubelet, zswap, systemd-oomd."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plimsoll.kernel.cgroup import Hierarchies
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubepods import Kubepods
+from plimsoll.kernel.probe import Name, probe
+from plimsoll.kernel.swap_support import KUBELET_CONFIGS
+from tests.fixtures.hosts import trees
+from tests.fixtures.hosts.faults import Faults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plimsoll.model.snapshot import Capability
+
+SWAP = (
+    Name.SWAP_LIMIT,
+    Name.SWAPFILE,
+    Name.MEMORY_RECLAIM,
+    Name.MEMORY_RECLAIM_SWAPPINESS,
+    Name.LRU_GEN,
+    Name.KUBELET_SWAP,
+    Name.ZSWAP_OFF,
+    Name.OOMD_OFF,
+)
+ROOT = f"{trees.CGROUP}/kubepods.slice"
+ENABLED = "sys/kernel/mm/lru_gen/enabled"
+LRU_GEN = "sys/kernel/debug/lru_gen"
+CONFIG = "var/lib/kubelet/config.yaml"
+
+
+def able() -> trees.Tree:
+    """Linux 6.12 on cgroup v2, and a kubelet that does not mind swap."""
+    return (
+        trees.v2_systemd()
+        | trees.proc("6.12.57+deb13-amd64")
+        | {f"{ROOT}/memory.reclaim": "", ENABLED: "0x0007\n", LRU_GEN: "", CONFIG: "failSwapOn: false\n"}
+    )
+
+
+def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[str, Capability]:
+    trees.write(root, tree)
+    with HostFs(str(root), fault=fault) as host, Hierarchies.detect(host) as hierarchies:
+        found = probe(host, hierarchies, Kubepods.find(hierarchies))
+    return {each.name: each for each in found if each.name in SWAP}
+
+
+def reasons(found: dict[str, Capability]) -> dict[str, str]:
+    return {name: each.reason for name, each in found.items() if not each.available}
+
+
+def without(*ends: str) -> trees.Tree:
+    return {path: text for path, text in able().items() if not path.endswith(ends)}
+
+
+def test_a_node_that_can(tmp_path: Path) -> None:
+    """A current stock kernel can do everything but what is openEuler's; every name is answered."""
+    found = probed(tmp_path, able())
+    assert set(found) == set(SWAP)
+    assert reasons(found) == {"swapfile": "not-built"}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "reason", "word"),
+    [
+        ({ENABLED: "0x0000\n"}, "lru-gen", "turned-off", "0x0000"),
+        ({ENABLED: "0x0005\n"}, "lru-gen", "turned-off", "page table"),
+        ({ENABLED: "yes\n"}, "lru-gen", "malformed", ENABLED),
+        ({CONFIG: "failSwapOn: true\n"}, "kubelet-swap", "fail-swap-on", CONFIG),
+        ({CONFIG: "kind: KubeletConfiguration\n"}, "kubelet-swap", "fail-swap-on", "failSwapOn"),
+        ({CONFIG: "failSwapOn: 'false'\n"}, "kubelet-swap", "fail-swap-on", CONFIG),
+        ({CONFIG: "- [\n"}, "kubelet-swap", "malformed", CONFIG),
+        ({"sys/module/zswap/parameters/enabled": "Y\n"}, "zswap-off", "zswap-on", "compressed"),
+        (
+            {f"{trees.CGROUP}/system.slice/systemd-oomd.service/cgroup.procs": "77\n"},
+            "oomd-off",
+            "oomd-runs",
+            "kills",
+        ),
+    ],
+)
+def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, reason: str, word: str) -> None:
+    """Each by itself, with its own reason and a sentence that names it; nothing else changes."""
+    found = probed(tmp_path, able() | change)
+    assert reasons(found) == {"swapfile": "not-built", name: reason}
+    assert word in found[name].detail
+
+
+@pytest.mark.parametrize(
+    ("ends", "name", "reason"),
+    [
+        (("kubepods.slice/memory.swap.max",), "swap-limit", "not-built"),
+        ((ENABLED,), "lru-gen", "not-built"),
+        ((LRU_GEN,), "lru-gen", "no-file"),
+        ((CONFIG,), "kubelet-swap", "no-file"),
+    ],
+)
+def test_what_is_missing(tmp_path: Path, ends: tuple[str, ...], name: str, reason: str) -> None:
+    """A file this kernel or node does not have."""
+    assert reasons(probed(tmp_path, without(*ends))) == {"swapfile": "not-built", name: reason}
+
+
+def test_without_memory_reclaim(tmp_path: Path) -> None:
+    """Neither with swappiness nor without."""
+    found = probed(tmp_path, without("kubepods.slice/memory.reclaim"))
+    assert reasons(found) == {
+        "swapfile": "not-built",
+        "memory-reclaim": "no-file",
+        "memory-reclaim-swappiness": "no-file",
+    }
+
+
+@pytest.mark.parametrize(
+    ("release", "absent"),
+    [
+        ("5.15.0-91-generic", {"memory-reclaim", "memory-reclaim-swappiness", "lru-gen"}),
+        ("6.1.0-18-amd64", {"memory-reclaim-swappiness"}),
+        ("6.12.0", set()),
+        ("7.2.13", set()),
+    ],
+)
+def test_old_kernels(tmp_path: Path, release: str, absent: set[str]) -> None:
+    """5.15 lacks the files, 6.1 takes no swappiness: each says that the kernel is too old."""
+    tree = able() | trees.proc(release)
+    if "memory-reclaim" in absent:
+        tree = {path: text for path, text in tree.items() if not path.endswith(("memory.reclaim", ENABLED, LRU_GEN))}
+    found = probed(tmp_path, tree)
+    assert {name for name, why in reasons(found).items() if why == "kernel-too-old"} == absent
+
+
+def test_lockdown(tmp_path: Path) -> None:
+    """EPERM from debugfs has two causes: the kernel is locked down, or it is not."""
+    fault = Faults({("open", LRU_GEN): errno.EPERM})
+    assert probed(tmp_path, able(), fault)["lru-gen"].reason == "denied"
+    locked = able() | {"sys/kernel/security/lockdown": "none [integrity] confidentiality\n"}
+    assert probed(tmp_path, locked, fault)["lru-gen"].reason == "locked-down"
+
+
+def test_probing_asks_no_cgroup_for_memory(tmp_path: Path) -> None:
+    """Nothing is written, not even a request for nothing."""
+    fault = Faults()
+    probed(tmp_path, able(), fault)
+    assert [each for each in fault.asked if each[0] == "write"] == []
+
+
+@pytest.mark.parametrize("path", KUBELET_CONFIGS)
+def test_where_the_kubelets_configuration_is(tmp_path: Path, path: str) -> None:
+    """In the places installers put it, YAML or JSON."""
+    tree = without(CONFIG) | {path: '{"kind": "KubeletConfiguration", "failSwapOn": false}\n'}
+    assert probed(tmp_path, tree)["kubelet-swap"].available
+
+
+def test_cgroup_v1(tmp_path: Path) -> None:
+    """A stock kernel on v1 can do nothing of it."""
+    found = reasons(probed(tmp_path, trees.stock_v1()))
+    assert {
+        name: found[name] for name in ("swap-limit", "memory-reclaim", "memory-reclaim-swappiness")
+    } == dict.fromkeys(("swap-limit", "memory-reclaim", "memory-reclaim-swappiness"), "cgroup-v1")
+    assert found["swapfile"] == "not-built"
+
+
+def test_openeuler_v1(tmp_path: Path) -> None:
+    """Its own files on v1; the switch they wait for is named when it is off."""
+    memory = f"{trees.CGROUP}/memory/kubepods.slice"
+    tree = trees.openeuler_v1() | {f"{memory}/memory.swapfile": "all\n", f"{memory}/memory.reclaim": ""}
+    switch = "proc/sys/vm/memcg_swap_qos_enable"
+    found = probed(tmp_path / "on", tree | {switch: "1\n"})
+    assert found["swapfile"].available
+    assert found["memory-reclaim"].available
+    assert found["memory-reclaim-swappiness"].reason == "cgroup-v1"
+    found = probed(tmp_path / "off", tree | {switch: "0\n"})
+    assert found["swapfile"].reason == "turned-off"
+    assert "memcg_swap_qos_enable" in found["swapfile"].cure

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e bench chart fuzz sanitize lint lock clean
+.PHONY: help demo test e2e soak bench chart fuzz sanitize lint lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ COVERAGE_FLOOR ?= 85
 
 e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
 	$(BIN)/python -m pytest -m "vm or cluster" --timeout=900 -p no:randomly tests
+
+SOAK_SECONDS ?= 3600
+
+soak: $(STAMPS)/dev ## An hour of pod churn and a hostile writer on a stock kernel (root, Debian packages)
+	PLIMSOLL_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m vm -s tests/vm/test_soak.py
 
 bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
 	@for bench in observation scrape agent_cost pod_churn; do echo "== $$bench"; $(BIN)/python tests/bench/$$bench.py || exit 1; done

@@ -20,6 +20,8 @@ CONFIG = "/etc/plimsoll/plimsoll.yaml"
 LOG = "/run/plimsoll.log"
 UNIT = "plimsoll.service"
 PORT = 9470
+ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n"
+"""A configuration to push to CONFIG: preemption writes."""
 # Importing takes seconds where the processor is emulated.
 COMMAND_SECONDS = 120.0
 
@@ -50,17 +52,26 @@ class Agent:
         """The page of ``plimsoll metrics`` for the guest's pods."""
         return self.plimsoll("metrics", "--pods", PODS).check().stdout
 
-    def script(self, name: str, *arguments: str) -> Any:
-        """The JSON that one of scripts/ prints, run with the agent's packages."""
+    def script(self, name: str, *arguments: str, timeout: float = COMMAND_SECONDS) -> Any:
+        """The JSON that one of scripts/ prints within so many seconds, run with the agent's packages."""
         argv = ["python3", f"{HOME}/scripts/{name}", *arguments]
-        return json.loads(self._guest.run(argv, env=_ENVIRONMENT, timeout=COMMAND_SECONDS).check().stdout)
+        return json.loads(self._guest.run(argv, env=_ENVIRONMENT, timeout=timeout).check().stdout)
 
-    def start(self) -> None:
-        """Start the agent as a unit of its own, and wait until systemd has it running."""
+    def start(self, *properties: str) -> None:
+        """Start the agent as a unit of its own, with these properties, and wait until systemd has it running."""
         environment = " ".join(f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items())
+        options = " ".join(f"-p {each}" for each in (f"StandardError=append:{LOG}", *properties))
         self._guest.sh(
-            f"systemd-run --quiet --unit={UNIT} {environment} -p StandardError=append:{LOG} "
+            f"systemd-run --quiet --unit={UNIT} {environment} {options} "
             f"python3 -m plimsoll.cli run --pods {PODS} --config {CONFIG}"
+        )
+
+    def stop(self, signal: str = "TERM") -> None:
+        """Send it the signal and wait for its end."""
+        self._guest.sh(
+            f"systemctl kill --signal={signal} {UNIT}; "
+            f"while systemctl is-active --quiet {UNIT}; do sleep 0.2; done; systemctl reset-failed {UNIT} || true",
+            timeout=COMMAND_SECONDS,
         )
 
     @property

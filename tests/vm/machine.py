@@ -33,6 +33,10 @@ BOOT_SECONDS = 240.0
 # A guest that is emulated on a busy machine may be slow to say that a script's time is over.
 GRACE_SECONDS = 60.0
 STOP_SECONDS = 10.0
+# Only an emulated processor can be counted, and only one at a time.
+COUNTING = "tcg,thread=single"
+# Each takes 2 ns (2 to the power of 1): little more than emulating it takes. While all are idle the clock jumps.
+INSTRUCTION = "shift=1,sleep=off"
 _COMMON = (
     # The console is a file, for people; interfaces keep the names that guest/init gave addresses to.
     "console=ttyS0", "loglevel=5", "net.ifnames=0", "panic=-1",
@@ -73,7 +77,9 @@ class Machine:
 
     ``kernel`` is a short name of ``image.kernels``; ``arguments`` are added to the kernel's command line; ``swap_mb``
     is the size of the disk with the serial number ``plimsoll-swap``, ``data_mb`` that of ``plimsoll-data``: sparse,
-    empty disks that the guest finds in /dev/disk/by-id/virtio-<serial>. ``qemu``: more of QEMU's own options.
+    empty disks that the guest finds in /dev/disk/by-id/virtio-<serial>. ``counted``: the guest's clock counts
+    instructions, so that what a second holds does not depend on who else uses this machine. ``qemu``: more of QEMU's
+    own options.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Machine:
         cpus: int = 2,
         swap_mb: int = 512,
         data_mb: int = 256,
+        counted: bool = False,
         qemu: Sequence[str] = (),
     ) -> None:
         self._image = image
@@ -94,6 +101,7 @@ class Machine:
         self._memory_mb = memory_mb
         self._cpus = cpus
         self._disks = {"plimsoll-swap": swap_mb, "plimsoll-data": data_mb}
+        self._counted = counted
         self._qemu = qemu
         self._folder = Path()
         self._process: Process | None = None
@@ -201,7 +209,7 @@ class Machine:
 
     def _boot(self) -> None:
         started = time.monotonic()
-        self.accelerator = accelerator(self._kernel.vmlinuz)
+        self.accelerator = COUNTING if self._counted else accelerator(self._kernel.vmlinuz)
         self._process = Process("qemu", self._command(), self._folder / "qemu.log")
         self._process.start()
         try:
@@ -245,6 +253,8 @@ class Machine:
             with path.open("wb") as file:
                 file.truncate(size << 20)
             command += self._disk(serial, path, "cache=unsafe")
+        if self._counted:
+            command += ["-icount", INSTRUCTION]
         return [*command, *self._qemu]
 
     @staticmethod

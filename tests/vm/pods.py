@@ -20,13 +20,21 @@ NAMESPACE = "shop"
 class Pod:
     """
     One pod with one container. ``number`` tells a guest's pods apart; ``qos``: Guaranteed, Burstable, BestEffort;
-    ``priority``: what its owner says, if anything.
+    ``priority``: what its owner says, if anything; ``memory``: its container's request.
     """
 
     def __init__(
-        self, guest: Machine, number: int, name: str, qos: str = "Burstable", priority: str | None = None
+        self,
+        guest: Machine,
+        number: int,
+        name: str,
+        qos: str = "Burstable",
+        priority: str | None = None,
+        *,
+        memory: str | None = None,
     ) -> None:
         self.priority = priority
+        self.memory = memory
         self._guest = guest
         self.name = name
         self.qos = qos
@@ -75,6 +83,15 @@ class Pod:
         self._procs = (f"/sys/fs/cgroup/{self.slice_path}/{self.scope}/cgroup.procs",)
         self.declare()
 
+    def wait(self) -> None:
+        """Until systemd has the container, and with it the cgroups, of a pod it was told to start."""
+        self._guest.sh(f"until systemctl is-active --quiet {self.scope}; do sleep 0.2; done")
+
+    def wait_for(self, file: str, value: str) -> None:
+        """Until this file of the pod's cgroup (v2) has the value."""
+        path = f"/sys/fs/cgroup/{self.slice_path}/{file}"
+        self._guest.sh(f"until [ $(cat {path}) = {value} ]; do sleep 0.2; done", timeout=120)
+
     def make(self, *controllers: str) -> None:
         """Make the cgroups in these v1 hierarchies as the cgroupfs driver does."""
         places = [f"/sys/fs/cgroup/{each}/{self.cgroupfs_path}/{self.container}" for each in controllers]
@@ -95,20 +112,22 @@ class Pod:
     def manifest(self) -> str:
         """The pod object as YAML."""
         said = "" if self.priority is None else f"  annotations: {{plimsoll.io/qos-priority: {self.priority}}}\n"
+        request = f"{{name: main, resources: {{requests: {{memory: {self.memory}}}}}}}"
+        wanted = "" if self.memory is None else f"spec: {{containers: [{request}]}}\n"
         return (
             f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: {self.name}\n  namespace: {NAMESPACE}\n  uid: {self.uid}\n"
-            f"{said}"
+            f"{said}{wanted}"
             f"status:\n  phase: Running\n  qosClass: {self.qos}\n  containerStatuses:\n"
             f"  - name: main\n    containerID: containerd://{self.container}\n"
         )
 
     @contextmanager
-    def load(self, *arguments: str) -> Iterator[None]:
-        """While inside, load.py runs with these arguments in the pod's container."""
+    def load(self, *arguments: str, program: str = "load.py") -> Iterator[None]:
+        """While inside, this one of scripts/ runs with these arguments in the pod's container."""
         # It moves before it becomes the load, so that nothing it does is charged elsewhere, into a session of its own,
         # so that all of it can be ended.
         join = " && ".join(f"echo $$ > {procs}" for procs in self._procs)
-        script = f'{join} && exec python3 {HOME}/scripts/load.py "$@"'
+        script = f'{join} && exec python3 {HOME}/scripts/{program} "$@"'
         pid = self._guest.sh(
             f"setsid /bin/sh -c {shlex.quote(script)} load {shlex.join(arguments)} "
             f"</dev/null >/dev/null 2>/run/{self.name}.err & echo $!"

@@ -66,6 +66,8 @@ def _kind(field: dict[str, object], known: dict[str, dict[str, object]]) -> str:
     field = {**known.get(_reference(field) or "", {}), **field}
     if "enum" in field:
         return _code(field["enum"], " or ")
+    if "const" in field:
+        return _code([field["const"]])
     if "anyOf" in field:
         return " or ".join(_kind(each, known) for each in field["anyOf"] if each.get("type") != "null")
     if field["type"] == "array":
@@ -73,15 +75,19 @@ def _kind(field: dict[str, object], known: dict[str, dict[str, object]]) -> str:
     if field["type"] == "object":
         keys = _kind(field["propertyNames"], known) if "propertyNames" in field else "name"
         return f"mapping of {keys} to {_kind(field['additionalProperties'], known)}"
-    if field["type"] == ["string", "number"]:
-        return "duration"
+    if isinstance(field["type"], list):
+        return _SPELLED[tuple(field["type"])]
     kinds = {"string": "text", "boolean": "`true` or `false`", "integer": "whole number", "number": "number"}
     return kinds[field["type"]] + _bounds(field)
 
 
+_SPELLED = {("string", "number"): "duration", ("string", "integer"): "quantity"}
+
+
 def _bounds(field: dict[str, object]) -> str:
     if "exclusiveMinimum" in field:
-        return f", more than {field['exclusiveMinimum']}, at most {field['maximum']}"
+        most = f", at most {field['maximum']}" if "maximum" in field else ""
+        return f", more than {field['exclusiveMinimum']}{most}"
     return f", {field['minimum']} to {field['maximum']}" if "minimum" in field else ""
 
 

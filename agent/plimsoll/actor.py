@@ -10,20 +10,24 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
 from plimsoll.actuators.applier import Applier
 from plimsoll.actuators.journal import Journal, State
+from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.config.schema import Config
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.proc import read_boot_id
+from plimsoll.kernel.reclaim.mglru import GenerationalMemory
 from plimsoll.log import Event, Log
 from plimsoll.model.acting import Acting, Mode, Status
 from plimsoll.model.outcome import Outcome, outcome_of
-from plimsoll.model.plan import Plan, Result
+from plimsoll.model.overcommit import Pause
+from plimsoll.model.plan import Plan, Reclaimed, Result
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import registry
 from plimsoll.sources.worker import Stuck, Worker
@@ -32,6 +36,11 @@ from plimsoll.sources.worker import Stuck, Worker
 ACT_DEADLINE = 10.0
 # The kubelet gives thirty seconds from SIGTERM to SIGKILL, and the loop may be in an observation when it comes.
 RESTORE_SECONDS = 10.0
+
+# Reclaiming takes as long as it takes: the next tick only asks how far it has come. What it may do in one go is
+# bounded so that it ends soon when it is not wanted any more.
+RECLAIM_SECONDS = 5.0
+RECLAIM_END_SECONDS = 5.0
 
 # A preview reads every knob it names: as often as a person looks, not every tick.
 PREVIEW_SECONDS = 10.0
@@ -57,7 +66,8 @@ class Actor:
         clock: Callable[[], float] = time.monotonic,
         read_only: bool = False,
     ) -> None:
-        self._enrolled = registry.enrol(preemption_section=config.preemption)
+        self._enrolled = registry.configured(config)
+        self._reclaim_counts: Counter[tuple[str, Outcome]] = Counter()
         self._past: registry.Past = {}
         self._clock = clock
         self._read_only = read_only
@@ -73,10 +83,12 @@ class Actor:
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
         self._worker: Worker[_Outcomes] = Worker("act", clock)
+        self.reclaimer = Reclaimer(hierarchies, (GenerationalMemory(host, clock=clock),), clock=clock)
+        self._reclaims: Worker[None] = Worker("reclaim", clock)
 
     def reconfigure(self, config: Config) -> None:
         """From the next tick on. What a policy remembers is kept; what it no longer wants is put back."""
-        self._enrolled = registry.enrol(preemption_section=config.preemption)
+        self._enrolled = registry.configured(config)
 
     def act(self, snapshot: Snapshot) -> Acting:
         """Decide, write, and say what became of it. Raises nothing a policy or the kernel may cause."""
@@ -93,6 +105,7 @@ class Actor:
         results: tuple[Result, ...] = ()
         observed: tuple[Result, ...] = ()
         stuck = 0.0
+        self._reclaim(decisions)
         if decisions.ready:
             answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
             if isinstance(answer, Stuck):
@@ -126,7 +139,33 @@ class Actor:
             journal_ok=self._journal.writable is Outcome.OK,
             stuck_seconds=stuck,
             adopted=self._adoption_news(),
+            reclaimed=self._taken(),
+            reclaims=dict(self._reclaim_counts),
         )
+
+    def _reclaim(self, decisions: registry.Decisions) -> None:
+        """Have memory reclaimed beside the tick. While the last time is not over nothing is added to it."""
+        if self._read_only:
+            return
+        plan = decisions.plan
+        # A request is made once, and takes longer than a tick: it goes on while its pod is watched and nothing alarms.
+        alarmed = any(each.overcommit and each.overcommit.pause is not Pause.NONE for each in decisions.reports)
+        self.reclaimer.want(() if alarmed else (each.pod for each in plan.watches))
+        if not plan.watches and not self.reclaimer.watching:
+            return
+        self._reclaims.call(lambda: self._run_reclaims(plan), deadline=0.0)
+
+    def _run_reclaims(self, plan: Plan) -> None:
+        try:
+            self.reclaimer.run(plan.watches, plan.reclaims, RECLAIM_SECONDS)
+        except Exception:  # noqa: BLE001 - nobody waits for this call, so nobody else would hear of it
+            _log.exception(Event.TICK_FAILED, source="reclaim", limit="reclaim")
+
+    def _taken(self) -> tuple[Reclaimed, ...]:
+        taken = self.reclaimer.take()
+        for each in taken:
+            self._reclaim_counts[each.reclaim.policy, each.outcome] += 1
+        return taken
 
     def _adoption_news(self) -> tuple[Result, ...]:
         """Also when the tick that adopted took too long for its own results to be told."""
@@ -178,7 +217,13 @@ class Actor:
         return any(each.mode is Mode.ENFORCE for each in self._enrolled)
 
     def close(self) -> None:
-        """Let go of the journal. Puts nothing back."""
+        """Let go of the journal. Puts nothing back, but for what selectors have set in the kernel."""
+        self.reclaimer.want(())
+        if self._reclaims.settle(RECLAIM_END_SECONDS):
+            self.reclaimer.close()
+        else:
+            _log.error(Event.SOURCE_STUCK, source="reclaim", seconds=RECLAIM_END_SECONDS)
+        self._reclaims.stop()
         self._worker.stop()
         self._journal.close()
 

@@ -20,10 +20,11 @@ from plimsoll.config.problem import ConfigError
 from plimsoll.config.quantity import whole
 from plimsoll.config.schema import Config
 from plimsoll.daemon import Agent, AlreadyRunning
+from plimsoll.isst_view import isst_facts, isst_lines
 from plimsoll.log import configure
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.snapshot import Capability
-from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore
+from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore, speed_select
 from plimsoll.options import LOCK_WAIT, RECORD_BYTES, Options
 from plimsoll.plan_view import plan_facts, plan_lines
 from plimsoll.recording import Recording
@@ -110,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
 
     status.add_arguments(commands.add_parser("status", help="what a running agent sees"))
     demo.add_arguments(commands.add_parser("demo", help="a simulated node with pods, and the agent on it"))
+    isst = commands.add_parser("isst", help="Intel Speed Select of this node")
+    show = isst.add_subparsers(required=True, metavar="ACTION").add_parser("show", help="its state; nothing is written")
+    show.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
+    show.add_argument("--format", choices=("table", "json"), default="table")
+    show.set_defaults(run=_isst_show)
     return parser
 
 
@@ -251,6 +257,15 @@ def _doctor(options: argparse.Namespace) -> int:
 def _line(each: Capability, width: int) -> str:
     text = f"{each.name:<{width}}  {'yes' if each.available else 'no '}  {each.detail}"
     return text if each.available or not each.cure else f"{text}\n{'':<{width}}       cure: {each.cure}"
+
+
+def _isst_show(options: argparse.Namespace) -> int:
+    found = speed_select(options.root)
+    if options.format == "json":
+        print(json.dumps(isst_facts(found), indent=2))
+    else:
+        print("\n".join(isst_lines(found, style_of(sys.stdout, os.environ))))
+    return EX_OK
 
 
 def _check_config(options: argparse.Namespace) -> int:

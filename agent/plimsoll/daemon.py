@@ -127,6 +127,7 @@ class Agent:
             clock=self._clock,
             read_only=not isinstance(taken, Held),
         )
+        self._observer.reclaimed = actor.reclaimer
         self._audit = self._open_audit() if isinstance(taken, Held) else None
         if self._options.pods is None and isinstance(taken, Held):
             # Two agents would tell everything twice, so it takes the lock too.

@@ -8,7 +8,8 @@ snapshot is shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from plimsoll.config.schema import Config, PrioritySection
@@ -18,12 +19,14 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.probe import probe
 from plimsoll.log import Event, Log
+from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
 from plimsoll.sources.cgroups import PodCgroups, Scope
 from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
+from plimsoll.sources.swap import Nothing, Reclaimed, SwapSource, with_cold
 from plimsoll.sources.worker import Stuck, Worker
 
 # The node's abilities change rarely (a boot, a mount, a module): look again now and then.
@@ -54,7 +57,16 @@ def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) ->
 
 
 def _scope(config: Config) -> Scope:
-    return Scope(containers=config.pressure.containers, derived=config.pressure.derived)
+    return Scope(
+        containers=config.pressure.containers,
+        derived=config.pressure.derived,
+        memory=_swap_wanted(config),
+    )
+
+
+def _swap_wanted(config: Config) -> bool:
+    """Without a device there is nothing an overcommit could do with the figures."""
+    return config.overcommit.mode != "off" and config.overcommit.swap_device is not None
 
 
 class Observer:
@@ -75,6 +87,9 @@ class Observer:
         self.hierarchies = Hierarchies.detect(self.host)
         self._cgroups = self._pod_cgroups()
         self._node = NodeFiles(self.host)
+        self._swap = self._swap_source()
+        self.reclaimed: Reclaimed = Nothing()
+        """Whoever reclaims memory, once there is somebody."""
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
         self._samples: tuple[PodSample, ...] = ()
         self._node_sample = NodeSample()
@@ -87,6 +102,11 @@ class Observer:
         self._seen: float | None = None
         self._failures = 0
 
+    def _swap_source(self) -> SwapSource | None:
+        if not _swap_wanted(self._config):
+            return None
+        return SwapSource(self.host, self.hierarchies, self._config.overcommit.swap_device)
+
     def _pod_cgroups(self) -> PodCgroups:
         return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
@@ -96,13 +116,15 @@ class Observer:
         if _scope(before) != _scope(config):
             self._cgroups.close()
             self._cgroups = self._pod_cgroups()
+        if before.overcommit != config.overcommit:
+            self._swap = self._swap_source()
 
     def snapshot(self) -> Snapshot:
         """Observe once. Raises nothing that the kernel or the API server may cause."""
         now = self._clock()
         pods = self._source.observe(self._config.priority)
-        cgroups = self._cgroups
-        result = self._worker.call(lambda: (cgroups.observe(pods.pods, now), self._node.sample()), OBSERVE_DEADLINE)
+        cgroups, swap = self._cgroups, self._swap
+        result = self._worker.call(lambda: self._observe(cgroups, swap, pods.pods, now), OBSERVE_DEADLINE)
         # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
         # deleted meanwhile vanish all the same.
         alive = {pod.uid for pod in pods.pods}
@@ -136,6 +158,16 @@ class Observer:
             sources=(pods.state, state),
             poison=pods.poison,
         )
+
+    def _observe(
+        self, cgroups: PodCgroups, swap: SwapSource | None, pods: Sequence[Pod], now: float
+    ) -> tuple[tuple[PodSample, ...], NodeSample]:
+        samples, node = cgroups.observe(pods, now), self._node.sample()
+        if swap is None:
+            return samples, node
+        samples = with_cold(samples, self.reclaimed)
+        roots = [root.path for root in cgroups.kubepods.roots]
+        return samples, replace(node, swap=swap.sample(roots, samples, self.reclaimed, now))
 
     def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
         age = None if self._seen is None else now - self._seen

@@ -19,9 +19,12 @@ from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.isst.platform import Platform
+from plimsoll.kernel.isst.survey import Survey, survey
 from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.lock import Held, InstanceLock, Taken
 from plimsoll.kernel.probe import probe
+from plimsoll.kernel.psi_support import Absence
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
 from plimsoll.model.snapshot import Capability, Snapshot
@@ -137,6 +140,13 @@ def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tup
                 return actor.restore(RESTORE_DEADLINE, kept=kept), actor.held
             finally:
                 actor.close()
+
+
+def speed_select(root: str) -> Survey | Absence:
+    """Everything Speed Select says of this node, or why there is none; reads only. Raises OSError for a bad root."""
+    with HostFs(root) as host:
+        found = Platform.detect(host)
+        return survey(found) if isinstance(found, Platform) else found
 
 
 def capabilities(root: str) -> tuple[Capability, ...]:

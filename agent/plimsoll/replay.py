@@ -97,7 +97,7 @@ class Replay:
 
     def reconfigure(self, config: Config) -> None:
         """From the next snapshot on. What the policies remember is kept, as by the running agent."""
-        self._enrolled = registry.enrol(preemption_section=config.preemption)
+        self._enrolled = registry.configured(config)
 
     def tick(self, snapshot: Snapshot) -> Tick:
         """Decide on the next snapshot. Raises nothing a policy may do."""

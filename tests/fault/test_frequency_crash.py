@@ -96,6 +96,7 @@ def test_a_day(fresh: Callable[[], Machine]) -> None:
     assert not life.snapshot.node.frequency.foreign
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("end", [stop, go_on_and_stop])
 def test_killed_at_every_step(fresh: Callable[[], Machine], end: Callable[[Machine, Clock], None]) -> None:
     """Whatever the step, the next life puts back every register and cpuset, and no promise is broken meanwhile."""
@@ -115,6 +116,7 @@ def test_killed_at_every_step(fresh: Callable[[], Machine], end: Callable[[Machi
         assert machine.state() == start, f"step {deadly}: {counted.steps[deadly]}"
 
 
+@pytest.mark.timeout(600)
 def test_killed_twice(fresh: Callable[[], Machine]) -> None:
     """The life after a kill may be killed too, also while it puts things back: a sample of pairs of steps."""
     counted = fresh()
@@ -174,8 +176,7 @@ def test_somebody_else_manages_it(fresh: Callable[[], Machine]) -> None:
     """What somebody else has in hand before we come is left alone, and the reason is said."""
     machine = fresh()
     hardware = machine.model.hardware
-    core = machine.description.cores[0]
-    hardware.domains[core.package, core.domain].assoc[core.core] = 2 << 16 | 2
+    machine.put_in_class(machine.description.cores[0], 2)
     for domain in hardware.domains.values():
         hardware.set_core_power(domain, enabled=True, ordered=True, qos=0b110)
     start = machine.state()
@@ -193,11 +194,10 @@ def test_the_checker_sees(fresh: Callable[[], Machine]) -> None:
     machine.check("at the start")
     hardware = machine.model.hardware
     core = machine.description.cores[0]
-    domain = hardware.domains[core.package, core.domain]
-    domain.assoc[core.core] = 3 << 16 | 3
+    machine.put_in_class(core, 3)
     with pytest.raises(BrokenPromiseError, match="pod 1 may run on slow CPUs"):
         machine.check("after a slip")
-    domain.assoc[core.core] = 0
-    domain.features = 0b10
+    machine.put_in_class(core, 0)
+    hardware.domains[core.package, core.domain].features = 0b10
     with pytest.raises(BrokenPromiseError, match="core-power is off"):
         machine.check("after a slip")

@@ -73,7 +73,7 @@ def reclaim(number: int, size: int) -> Reclaim:
 
 
 def run(found: Reclaimer, *reclaims: Reclaim, seconds: float = 5.0, watches: Sequence[Watch] = ()) -> None:
-    found.want(reclaims)
+    found.want(each.pod for each in reclaims)
     found.run(watches, reclaims, seconds)
 
 

@@ -16,10 +16,21 @@ from plimsoll.exporter.exposition import Family, Series, metrics, render
 from plimsoll.exporter.families import FAMILIES
 from plimsoll.exporter.metrics import Exporter
 from plimsoll.exporter.tls import TlsState
+from plimsoll.model.announcing import Announcing, Channel
 from plimsoll.model.pod import Priority
 from plimsoll.model.pressure import Source
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import BAD_SOURCES, FACTS, busy, pod, pod_sample, pressures, snapshot, trouble
+from tests.fixtures.snapshots import (
+    BAD_SOURCES,
+    FACTS,
+    busy,
+    overcommitted,
+    pod,
+    pod_sample,
+    pressures,
+    snapshot,
+    trouble,
+)
 
 
 class _Fixed:
@@ -56,8 +67,10 @@ def test_the_whole_page_is_the_librarys():
     exporter = Exporter(PressureSection.model_validate({"windows": ["10s", "60s", "300s"], "containers": True}))
     tls = TlsState(ok=True, loaded_unix=1_795_507_200.5)
     exporter.observe(busy(20, tick=1), FACTS)
-    facts = replace(FACTS, audit_lines_lost=2)
-    families = list(exporter.families(busy(20, tick=2, sources=BAD_SOURCES), facts, tls, trouble()))
+    told = Announcing(frozenset({Channel.EVENT}), "", {Channel.EVENT: 3}, {(Channel.EVENT, "forbidden"): 1}, 2, 4)
+    facts = replace(FACTS, audit_lines_lost=2, announcing=told)
+    seen, acting = overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble())
+    families = list(exporter.families(seen, facts, tls, acting))
 
     ours = _values(render(families).decode())
     library = _values(generate_latest(_Fixed(families)).decode())

@@ -41,6 +41,15 @@ KNOBS = {
     Name.KUBELET_SWAP,
     Name.ZSWAP_OFF,
     Name.OOMD_OFF,
+    Name.CPUSET_V2,
+    Name.CPUSET_V1,
+    Name.FREQUENCY,
+    Name.ISST,
+    Name.CPUFREQ,
+    Name.TURBO_FREQUENCY,
+    Name.ENERGY_PREFERENCE,
+    Name.EFFECTIVE_FREQUENCY,
+    Name.PACKAGE_ENERGY,
 }
 
 

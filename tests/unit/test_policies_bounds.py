@@ -1,27 +1,42 @@
-"""What may be written to whom: every knob against every kind of cgroup, and every value that is none."""
+"""What may be written to whom: every knob against every kind of cgroup and CPU, and every value that is none."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from plimsoll.model.frequency import Backend, FrequencySample
 from plimsoll.model.plan import NODE, Knob, Target, TargetKind, Write, cgroup
 from plimsoll.model.pod import Priority, QosClass
-from plimsoll.policies.bounds import RULES, Violation, ancestors, territory
+from plimsoll.model.snapshot import NodeSample, Snapshot
+from plimsoll.policies.bounds import RULES, Territory, Violation, ancestors, territory
 from tests.fixtures.colocated import path, sample, snapshot
+from tests.fixtures.machines import machine
 
 BOUNDS = frozenset(Knob)
 BURSTABLE = "kubepods.slice/kubepods-burstable.slice"
-GROUND = territory(
-    snapshot(
-        [
-            sample(1, Priority.HIGH),
-            sample(2, Priority.NORMAL),
-            sample(3, Priority.LOW),
-            sample(4, Priority.LOW, managed=False),
-            sample(5, Priority.LOW, qos=QosClass.BEST_EFFORT),
-        ]
-    )
+PODS = snapshot(
+    [
+        sample(1, Priority.HIGH),
+        sample(2, Priority.NORMAL),
+        sample(3, Priority.LOW),
+        sample(4, Priority.LOW, managed=False),
+        sample(5, Priority.LOW, qos=QosClass.BEST_EFFORT),
+    ]
 )
+UNITS = machine()
+POLICIES = tuple(each._replace(targets=tuple(f"policy{cpu}" for cpu in sorted(each.cpus))) for each in UNITS)
+
+
+def seen(backend: Backend, **facts: object) -> Snapshot:
+    """The pods, on a machine of two packages of four cores."""
+    units = POLICIES if backend is Backend.CPUFREQ else UNITS
+    return replace(PODS, node=NodeSample(frequency=FrequencySample(backend, units, **facts)))  # type: ignore[arg-type]
+
+
+CPUFREQ, TPMI = territory(seen(Backend.CPUFREQ)), territory(seen(Backend.TPMI))
+SPEED_SELECT = {each for each in Knob if each.value.startswith("isst.")}
 VALUES = {
     Knob.CPU_IDLE: "1",
     Knob.CPU_WEIGHT: "1",
@@ -30,12 +45,23 @@ VALUES = {
     Knob.MEMORY_QOS_LEVEL: "-1",
     Knob.MEMORY_LOW: "4096",
     Knob.MEMCG_QOS_ENABLE: "1",
+    Knob.MEMORY_SWAP_MAX: "4096",
+    Knob.MEMORY_SWAPFILE: "/dev/vdb",
+    Knob.CPUSET_CPUS: "0-3,8",
+    Knob.SCALING_MIN_FREQ: "2000000",
+    Knob.SCALING_MAX_FREQ: "1400000",
+    Knob.ENERGY_PREFERENCE: "power",
+    Knob.CLOS_ASSOCIATION: "3",
+    Knob.CLOS_PARAMETERS: "prio=15 min=800 max=1400",
+    Knob.CORE_POWER: "ordered",
+    Knob.TURBO_FREQUENCY: "on",
+    Knob.TURBO_LIMITS: "ffffffffffffffff",
 }
 
 
 def refusal(knob: Knob, target: Target, value: str | None = None, policy: str = "p") -> Violation | None:
     write = Write(target, knob, VALUES[knob] if value is None else value, policy, "why")
-    return GROUND.refusal(write, "p", BOUNDS)
+    return (TPMI if knob in SPEED_SELECT else CPUFREQ).refusal(write, "p", BOUNDS)
 
 
 def test_every_knob_has_a_rule() -> None:
@@ -62,6 +88,16 @@ def test_reach(knob: Knob) -> None:
         "root": Target(TargetKind.CGROUP, ""),
         "node": NODE,
         "not quite the node": Target(TargetKind.NODE, "kubepods.slice"),
+        "core": Target(TargetKind.UNIT, "1/0/3"),
+        "no core": Target(TargetKind.UNIT, "1/0/4"),
+        "policy": Target(TargetKind.UNIT, "policy15"),
+        "no policy": Target(TargetKind.UNIT, "policy16"),
+        "class 0": Target(TargetKind.CLASS, "1/0/0"),
+        "class 1": Target(TargetKind.CLASS, "1/0/1"),
+        "class 3": Target(TargetKind.CLASS, "1/0/3"),
+        "no domain": Target(TargetKind.CLASS, "1/1/3"),
+        "package": Target(TargetKind.PACKAGE, "1"),
+        "no package": Target(TargetKind.PACKAGE, "2"),
     }
     allowed = {
         Knob.CPU_IDLE: {"low"},
@@ -71,6 +107,17 @@ def test_reach(knob: Knob) -> None:
         Knob.MEMORY_QOS_LEVEL: {"low", "low container"},
         Knob.MEMORY_LOW: {"high", "above high", "kubelet's root"},
         Knob.MEMCG_QOS_ENABLE: {"node"},
+        Knob.MEMORY_SWAP_MAX: {"low", "low container"},
+        Knob.MEMORY_SWAPFILE: {"low", "low container"},
+        Knob.CPUSET_CPUS: {"high", "high container", "low", "low container"},
+        Knob.SCALING_MIN_FREQ: {"policy"},
+        Knob.SCALING_MAX_FREQ: {"policy"},
+        Knob.ENERGY_PREFERENCE: {"policy"},
+        Knob.CLOS_ASSOCIATION: {"core"},
+        Knob.CLOS_PARAMETERS: {"class 0", "class 3"},
+        Knob.CORE_POWER: {"package"},
+        Knob.TURBO_FREQUENCY: {"package"},
+        Knob.TURBO_LIMITS: {"package"},
     }
     assert {name for name, target in places.items() if refusal(knob, target) is None} == allowed[knob]
 
@@ -84,7 +131,10 @@ def test_reasons() -> None:
     assert refusal(Knob.CPU_IDLE, cgroup(path(3)), policy="q") is Violation.OWNER
     assert refusal(Knob.MEMORY_LOW, cgroup("kubepods.slice/kubepods-besteffort.slice")) is Violation.PRIORITY
     outside = Write(cgroup(path(3)), Knob.CPU_IDLE, "1", "p", "why")
-    assert GROUND.refusal(outside, "p", BOUNDS - {Knob.CPU_IDLE}) is Violation.KNOB
+    assert CPUFREQ.refusal(outside, "p", BOUNDS - {Knob.CPU_IDLE}) is Violation.KNOB
+
+
+POLICY_0, PACKAGE_0 = Target(TargetKind.UNIT, "policy0"), Target(TargetKind.PACKAGE, "0")
 
 
 @pytest.mark.parametrize(
@@ -96,11 +146,62 @@ def test_reasons() -> None:
         *((Knob.CPU_QOS_LEVEL, cgroup(path(3)), value) for value in ("0", "1", "-2")),
         *((Knob.MEMORY_LOW, cgroup(path(1)), value) for value in ("max", "-1", "9" * 5000, str(1 << 63), "1.5")),
         (Knob.MEMCG_QOS_ENABLE, NODE, "0"),
+        *((Knob.CPUSET_CPUS, cgroup(path(1)), value) for value in ("", "16", "0,1", "3-0", "a", "0-15,16", "inherit")),
+        *((Knob.SCALING_MAX_FREQ, POLICY_0, value) for value in ("799999", "3500001", "-1", "", "1.4e6", "0" * 9)),
+        (Knob.ENERGY_PREFERENCE, POLICY_0, "performance"),
+        *((Knob.CLOS_ASSOCIATION, Target(TargetKind.UNIT, "0/0/0"), value) for value in ("1", "2", "4", "", "3 ")),
+        *(
+            (Knob.CLOS_PARAMETERS, Target(TargetKind.CLASS, "0/0/3"), value)
+            for value in (
+                "prio=16 min=800 max=1400",
+                "prio=15 min=1500 max=1400",
+                "prio=15 min=800 max=",
+                "prio=15 min=800 max=1400 desired=0",
+                "prio=15 min=none max=none",
+            )
+        ),
+        # What was found on may only be put back by the applier, which does not pass here.
+        (Knob.CORE_POWER, PACKAGE_0, "off"),
+        (Knob.TURBO_FREQUENCY, PACKAGE_0, "off"),
+        (Knob.TURBO_LIMITS, PACKAGE_0, "0000000000000000"),
     ],
 )
 def test_values(knob: Knob, target: Target, value: str) -> None:
     """What the kernel would not take, and what would undo the policy, is no value."""
     assert refusal(knob, target, value) is Violation.VALUE
+
+
+@pytest.mark.parametrize("ground", [territory(PODS), territory(seen(Backend.TPMI, foreign="class 2 is in use"))])
+def test_what_is_not_there_is_not_written(ground: Territory) -> None:
+    """Without an observation of the CPUs, and while somebody else manages them: no part of them, and no cpuset."""
+    for target, knob in (
+        (Target(TargetKind.UNIT, "0/0/0"), Knob.CLOS_ASSOCIATION),
+        (Target(TargetKind.CLASS, "0/0/3"), Knob.CLOS_PARAMETERS),
+        (PACKAGE_0, Knob.CORE_POWER),
+    ):
+        assert ground.refusal(Write(target, knob, VALUES[knob], "p", "why"), "p", BOUNDS) is Violation.TARGET
+    cpuset = Write(cgroup(path(1)), Knob.CPUSET_CPUS, "0", "p", "why")
+    assert ground.refusal(cpuset, "p", BOUNDS) is Violation.VALUE
+
+
+def test_the_backend_decides_which_knobs_a_unit_has() -> None:
+    """No register of Speed Select through cpufreq, and the other way round."""
+    association = Write(POLICY_0, Knob.CLOS_ASSOCIATION, "3", "p", "why")
+    assert CPUFREQ.refusal(association, "p", BOUNDS) is Violation.TARGET
+    limit = Write(Target(TargetKind.UNIT, "0/0/0"), Knob.SCALING_MAX_FREQ, "1400000", "p", "why")
+    assert TPMI.refusal(limit, "p", BOUNDS) is Violation.TARGET
+
+
+def test_liberties() -> None:
+    """Normal pods' cpusets only where the administrator says so, and nothing else of theirs even then."""
+    cpuset = Write(cgroup(path(2)), Knob.CPUSET_CPUS, "0-3", "p", "why")
+    weight = Write(cgroup(path(2)), Knob.CPU_WEIGHT, "1", "p", "why")
+    liberties = frozenset({Knob.CPUSET_CPUS, Knob.CPU_WEIGHT})
+    assert CPUFREQ.refusal(cpuset, "p", BOUNDS) is Violation.PRIORITY
+    assert CPUFREQ.refusal(cpuset, "p", BOUNDS, liberties) is None
+    assert CPUFREQ.refusal(weight, "p", BOUNDS, liberties) is Violation.PRIORITY
+    unmanaged = Write(cgroup(path(4)), Knob.CPUSET_CPUS, "0-3", "p", "why")
+    assert CPUFREQ.refusal(unmanaged, "p", BOUNDS, liberties) is Violation.UNMANAGED
 
 
 def test_ancestors() -> None:

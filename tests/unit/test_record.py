@@ -271,7 +271,9 @@ def test_it_stops_at_its_limit(path, told):
     assert (found, torn) == ([busy(8, tick) for tick in range(1, ticks)], False)
     assert found
     lines = told()
-    assert [(each["level"], each["event"], each["file"]) for each in lines] == [("warning", "recording-stopped", str(path))]
+    assert [(each["level"], each["event"], each["file"]) for each in lines] == [
+        ("warning", "recording-stopped", str(path))
+    ]
     assert lines[0]["reason"] == "its limit of 40000 bytes is reached"
 
 

@@ -29,8 +29,8 @@ from tests.fixtures.snapshots import write
 from tests.recorded import decided, decisions, recording
 from tests.running import PROGRAM, command
 
-ENFORCE = parse_config("preemption: {mode: enforce}", "enforce")
-OFF = parse_config("preemption: {mode: 'off'}", "off")
+ENFORCE = parse_config("preemption: {mode: enforce}\novercommit: {mode: 'off'}", "enforce")
+OFF = parse_config("preemption: {mode: 'off'}\novercommit: {mode: 'off'}", "off")
 HIGH = sample(1, Priority.HIGH, request=GIB)
 LOW = sample(2)
 
@@ -63,8 +63,8 @@ def test_the_recorded_days_have_something_to_tell(kind):
     """All three configurations, pods that come and go, and no policy that fails; and they stay small."""
     days = [json.loads(line) for line in decisions(kind).read_text().splitlines()]
     assert len(days) == 14
-    assert [each["policies"][0]["mode"] for each in days if each["policies"]] == ["observe", "enforce"]
-    assert {each["status"] for tick in days for each in tick["policies"]} == {"ok"}
+    fared = [each for tick in days for each in tick["policies"] if each["policy"] == "preemption"]
+    assert [(each["mode"], each["status"]) for each in fared] == [("observe", "ok"), ("enforce", "ok")]
     assert sum(bool(each["added"]) for each in days) > 5
     assert sum(bool(each["removed"]) for each in days) > 5
     assert os.path.getsize(recording(kind)) <= 60_000
@@ -81,7 +81,7 @@ def test_what_is_new_changes_and_goes():
         (path(1), "memory.low", str(GIB)),
         (path(2), "cpu.idle", "1"),
     }
-    assert [each.status for each in first.reports] == [Status.OK]
+    assert [each.status for each in first.reports] == [Status.OK, Status.OFF]
     assert (same.eventful, same.wanted) == (False, 4)
     assert wishes(each.before for each in larger.changed) == wishes(first.added) - {(path(2), "cpu.idle", "1")}
     assert {each.after.write.value for each in larger.changed} == {str(2 * GIB)}
@@ -101,7 +101,7 @@ def test_a_pod_that_is_gone_still_has_its_name():
 def test_while_not_all_pods_are_known_nothing_is_released():
     """A tick with half of the sources changes what the policy fares, and nothing else."""
     first, waiting, again = ticks(at(1, HIGH, LOW), at(2, complete=False), at(3, HIGH, LOW))
-    assert [each.status for each in waiting.reports] == [Status.WAITING]
+    assert [(each.policy, each.status) for each in waiting.reports] == [("preemption", Status.WAITING)]
     assert (waiting.removed, waiting.wanted) == ((), first.wanted)
     assert [each.status for each in again.reports] == [Status.OK]
     assert (again.added, again.changed, again.removed, again.noted) == ((), (), (), ())
@@ -185,6 +185,7 @@ def test_the_summary():
         summary.add(tick)
     assert list(summary.lines()) == [
         "4 snapshots, 11 s",
+        "  overcommit: mode off, off in 4",
         "  preemption: mode enforce, ok in 3",
         "  preemption: mode enforce, waiting in 1",
         "  preemption: cpu.idle: 1 added, 0 changed, 1 removed",
@@ -237,11 +238,13 @@ def test_the_table(file):
     assert command("plan", "--replay", file).stdout.splitlines() == [
         "tick 1  2026-11-24T08:00:00Z  1 wanted",
         "  preemption: mode observe, ok",
+        "  overcommit: mode observe, ok",
         f"  + observe  cpu.idle = 1  shop/web-2  {path(2)}",
         "      low priority (plimsoll.io/qos-priority): gives way to all others on the CPU",
         "tick 2  2026-11-24T08:00:00Z  0 wanted",
         f"  - observe  cpu.idle = 1  shop/web-2  {path(2)}",
         "2 snapshots, 1 s",
+        "  overcommit: mode observe, ok in 2",
         "  preemption: mode observe, ok in 2",
         "  preemption: cpu.idle: 1 added, 0 changed, 1 removed",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -65,3 +66,22 @@ def test_stop_ends_the_thread(worker):
     thread.join(60)
 
     assert not thread.is_alive()
+
+
+def test_settling_waits_for_the_call_that_is_under_way(worker):
+    """Whoever must not leave a call behind can wait for it, for so long."""
+    release = threading.Event()
+    assert worker.settle(0.0)
+    assert isinstance(worker.call(release.wait, 0.0), Stuck)
+
+    assert not worker.settle(0.01)
+    release.set()
+    assert worker.settle(60.0)
+    assert worker.call(lambda: 1, 60.0) == Done(1)
+
+
+def test_signals_are_left_to_the_main_thread(worker):
+    """A write that a signal interrupts would be repeated whole."""
+    done = worker.call(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), 60.0)
+
+    assert {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} <= done.value

@@ -100,7 +100,7 @@ def test_f35_without_a_cpu_to_spare(node: Node, process: int) -> None:
 
 
 def test_f35_without_a_page_to_spare(node: Node, process: int) -> None:
-    """F35: a pod takes all the memory there is for pods, over and over: its processes are killed, the agent never is."""
+    """F35: a pod takes all the memory there is for pods, three times over: it is killed, and the agent never is."""
     # No unit of systemd's, which would end it with its first process that is killed.
     container = f"/sys/fs/cgroup/{node.greedy.slice_path}/hog"
     # Marked as the kubelet marks a BestEffort pod's.

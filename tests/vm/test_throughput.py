@@ -38,17 +38,6 @@ def finished(guest: Machine, path: str, workers: int) -> tuple[int, ...]:
     return struct.unpack_from(f"={workers}Q", guest.pull(path))
 
 
-def measure(guest: Machine) -> Rate:
-    def read() -> tuple[int, int, float]:
-        uptime = float(guest.pull("/proc/uptime").split()[0])
-        return sum(finished(guest, SERVED, 1)), sum(finished(guest, BATCHED, HOGS)), uptime
-
-    before = read()
-    guest.sh(f"sleep {ROUND_SECONDS}", timeout=300)
-    service, batch, seconds = (now - then for now, then in zip(read(), before, strict=True))
-    return Rate(service / seconds, batch / seconds)
-
-
 def test_preemption_costs_the_node_hardly_any_work(guest_image: Image) -> None:
     """
     A service with requests, and hogs of low priority for all that is left: rounds with the agent enforcing and without
@@ -66,10 +55,13 @@ def test_preemption_costs_the_node_hardly_any_work(guest_image: Image) -> None:
             pod.wait()
         idle = f"/sys/fs/cgroup/{batch.slice_path}/cpu.idle"
 
+        def measure() -> Rate:
+            return Rate(*agent.script("work.py", "measure", str(ROUND_SECONDS), SERVED, BATCHED))
+
         def with_agent() -> Rate:
             agent.start()
             batch.wait_for("cpu.idle", "1")
-            found = measure(guest)
+            found = measure()
             assert guest.sh(f"cat {idle}").strip() == "1"
             agent.stop()
             assert guest.sh(f"cat {idle}").strip() == "0"
@@ -85,8 +77,8 @@ def test_preemption_costs_the_node_hardly_any_work(guest_image: Image) -> None:
                 guest.sh("sleep 0.2")
             for turn in range(ROUNDS):
                 # Whichever comes first: what drifts while the test runs must not favour one of them.
-                first = with_agent() if turn % 2 else measure(guest)
-                second = measure(guest) if turn % 2 else with_agent()
+                first = with_agent() if turn % 2 else measure()
+                second = measure() if turn % 2 else with_agent()
                 pairs.append((first, second) if turn % 2 == 0 else (second, first))
 
     ratios = [enforced.node / without.node for without, enforced in pairs]

@@ -7,8 +7,9 @@ read from another. It must not know why memory is reclaimed.
 
 from __future__ import annotations
 
+import errno
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -55,15 +56,20 @@ class Reclaimer:
         """By pod UID, of the pods that are watched or were reclaimed from."""
         return MappingProxyType(self._offloads)
 
+    @property
+    def watching(self) -> bool:
+        """Whether any pod is."""
+        return bool(self._watched)
+
     def cold(self, pod: str) -> int | None:
         """What the pod's selector says is cold, in bytes."""
         selector = self._watched.get(pod)
         found = None if selector is None else self._selectors.get(selector)
         return None if found is None else found.cold(pod)
 
-    def want(self, reclaims: Sequence[Reclaim]) -> None:
+    def want(self, pods: Iterable[str]) -> None:
         """These pods only may be reclaimed from: whatever else is under way ends after the slice it is in."""
-        self._wanted = frozenset(each.pod for each in reclaims)
+        self._wanted = frozenset(pods)
 
     def take(self) -> tuple[Reclaimed, ...]:
         """What has become of reclaims since this was asked last."""
@@ -121,8 +127,9 @@ class Reclaimer:
         try:
             directory = above.directory(reclaim.target.path)
         except OSError as error:
-            outcome = outcome_of(error.errno or 0)
-            return plain.Answer(Outcome.GONE if outcome is Outcome.MISSING else outcome, error.errno or 0, None, 0.0)
+            code = error.errno or errno.EIO
+            outcome = outcome_of(code)
+            return plain.Answer(Outcome.GONE if outcome is Outcome.MISSING else outcome, code, None, 0.0)
         with directory:
             return plain.reclaim(directory, size, reclaim.swappiness, clock=self._clock)
 

@@ -7,14 +7,18 @@ Pure: the same pod and section give the same intent. Nothing here may raise for 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import NamedTuple
 
+from plimsoll.config.quantity import whole
 from plimsoll.config.schema import PrioritySection
 from plimsoll.model.pod import PodIntent, PodObject, Priority, Rejected
 
 OWN_KEY = "plimsoll.io/qos-priority"
+RECLAIM_KEY = "plimsoll.io/memory-reclaim"
+FLOOR_KEY = "plimsoll.io/memory-floor"
 # An accepted value is a few letters; what is longer is not read further.
 MAX_VALUE = 4096
 _SHOWN = 40
@@ -42,7 +46,9 @@ VOCABULARIES = (
         {"dedicated_cores": HIGH, "shared_cores": NORMAL, "reclaimed_cores": LOW, "system_cores": None},
     ),
 )
-KEYS = frozenset(vocabulary.key for vocabulary in VOCABULARIES)
+_RECLAIM: Mapping[str, bool] = MappingProxyType({"auto": True, "never": False})
+
+KEYS = frozenset({*(vocabulary.key for vocabulary in VOCABULARIES), RECLAIM_KEY, FLOOR_KEY})
 """The only annotation and label keys ever kept of a pod."""
 
 REASONS = ("malformed", "too-long", "conflict", "untrusted-namespace", "unmanaged", "unsupported")
@@ -59,10 +65,11 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
     base, origin = _administrator(pod, section)
     rejected: list[Rejected] = []
     statements = list(_statements(pod, rejected))
+    reclaim, floor = _reclaim(pod, rejected), _memory_floor(pod, rejected)
     if pod.mirror or _matches(pod.namespace, ("kube-system", *section.unmanaged_namespaces)):
         why = "it is a static pod" if pod.mirror else f"namespace {pod.namespace} is never managed"
         rejected.extend(Rejected(each.key, "unmanaged", f"not followed: {why}") for each in statements)
-        return PodIntent(base, origin, managed=False, rejected=tuple(rejected))
+        return PodIntent(base, origin, managed=False, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
     trusted = _matches(pod.namespace, section.trusted_namespaces)
     chosen: _Statement | None = None
     for each in statements:
@@ -78,8 +85,8 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
             message = f"says {each.priority}, but {chosen.key} says {chosen.priority} and counts first"
             rejected.append(Rejected(each.key, "conflict", message))
     if chosen is None:
-        return PodIntent(base, origin, rejected=tuple(rejected))
-    return PodIntent(chosen.priority, chosen.key, rejected=tuple(rejected))
+        return PodIntent(base, origin, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
+    return PodIntent(chosen.priority, chosen.key, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
 
 
 def _administrator(pod: PodObject, section: PrioritySection) -> tuple[Priority, str]:
@@ -98,16 +105,10 @@ def _matches(namespace: str, patterns: tuple[str, ...]) -> bool:
 
 def _statements(pod: PodObject, rejected: list[Rejected]) -> Iterator[_Statement]:
     for vocabulary in VOCABULARIES:
-        for metadata in (pod.annotations, pod.labels):
-            value = metadata.get(vocabulary.key)
-            if value is None:
-                continue
-            if len(value) > MAX_VALUE:
-                message = f"{len(value)} characters are too many; write one of: {', '.join(vocabulary.values)}"
-                rejected.append(Rejected(vocabulary.key, "too-long", message))
-            elif value not in vocabulary.values:
+        for value in _texts(pod, vocabulary.key, f"one of: {', '.join(vocabulary.values)}", rejected):
+            if value not in vocabulary.values:
                 if vocabulary.strict:
-                    rejected.append(Rejected(vocabulary.key, "malformed", _malformed(value, vocabulary)))
+                    rejected.append(_malformed(value, vocabulary.key, vocabulary.values))
             else:
                 priority = vocabulary.values[value]
                 if priority is None:
@@ -117,10 +118,49 @@ def _statements(pod: PodObject, rejected: list[Rejected]) -> Iterator[_Statement
                     yield _Statement(vocabulary.key, priority)
 
 
-def _malformed(value: str, vocabulary: Vocabulary) -> str:
-    # repr() can make ten characters of one.
-    shown = repr(value[:_SHOWN])[: 2 * _SHOWN] + ("…" if len(value) > _SHOWN else "")
-    by_folded = {known.casefold(): known for known in vocabulary.values}
+def _reclaim(pod: PodObject, rejected: list[Rejected]) -> bool:
+    """Whether the pod's memory may be moved out: not if the annotation or the label says never."""
+    allowed = True
+    for value in _texts(pod, RECLAIM_KEY, f"one of: {', '.join(_RECLAIM)}", rejected):
+        if value in _RECLAIM:
+            allowed = allowed and _RECLAIM[value]
+        else:
+            rejected.append(_malformed(value, RECLAIM_KEY, _RECLAIM))
+    return allowed
+
+
+def _memory_floor(pod: PodObject, rejected: list[Rejected]) -> int:
+    """Bytes of the pod's memory that stay: the larger of what the annotation and the label say."""
+    floor = 0
+    for value in _texts(pod, FLOOR_KEY, "a quantity such as 512Mi", rejected):
+        try:
+            floor = max(floor, whole(value))
+        except ValueError as error:
+            message = f"{_show(value)} is no amount of memory ({error}); write a quantity such as 512Mi"
+            rejected.append(Rejected(FLOOR_KEY, "malformed", message))
+    return floor
+
+
+def _texts(pod: PodObject, key: str, instead: str, rejected: list[Rejected]) -> Iterator[str]:
+    """What the annotation and the label of this key say, in this order, as far as it is short enough to look at."""
+    for metadata in (pod.annotations, pod.labels):
+        value = metadata.get(key)
+        if value is None:
+            continue
+        if len(value) > MAX_VALUE:
+            rejected.append(Rejected(key, "too-long", f"{len(value)} characters are too many; write {instead}"))
+        else:
+            yield value
+
+
+def _malformed(value: str, key: str, values: Iterable[str]) -> Rejected:
+    by_folded = {known.casefold(): known for known in values}
     near = difflib.get_close_matches(value[:_SHOWN].casefold(), by_folded, n=1)
     hint = f"did you mean {by_folded[near[0]]}? " if near else ""
-    return f"{shown} is not a value; {hint}write one of: {', '.join(vocabulary.values)}"
+    message = f"{_show(value)} is not a value; {hint}write one of: {', '.join(by_folded.values())}"
+    return Rejected(key, "malformed", message)
+
+
+def _show(value: str) -> str:
+    # repr() can make ten characters of one.
+    return repr(value[:_SHOWN])[: 2 * _SHOWN] + ("…" if len(value) > _SHOWN else "")

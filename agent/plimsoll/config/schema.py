@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, WithJsonSchema
 
+from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.config.report_section import NoticesSection
 from plimsoll.config.section import Section
 from plimsoll.model.pod import Priority, QosClass
 
@@ -100,6 +102,8 @@ class Config(Section):
     priority: PrioritySection = PrioritySection()
     pressure: PressureSection = PressureSection()
     preemption: PreemptionSection = PreemptionSection()
+    overcommit: OvercommitSection = OvercommitSection()
+    notices: NoticesSection = NoticesSection()
 
 
 def json_schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ labels are an interface: dashboards and alerts stand on them. ``docs/metrics.md`
 from __future__ import annotations
 
 from plimsoll.exporter.exposition import Family
+from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES
 
 _WAITING = "Time in which at least one task waited (PSI some), by cause."
 _STALLED = "Time in which no task could run for it (PSI full), by cause."
@@ -171,6 +172,7 @@ FAMILIES = (
     KNOBS_HELD,
     JOURNAL_OK,
     ACTING_STUCK,
+    *OVERCOMMIT_FAMILIES,
     AUDIT_LOST,
     NOTICES_SENT,
     NOTICES_FAILED,

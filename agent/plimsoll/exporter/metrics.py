@@ -42,6 +42,7 @@ from plimsoll.exporter.families import (
     TLS_OK,
     TLS_TIME,
 )
+from plimsoll.exporter.overcommit_series import overcommit_samples
 from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, PressureSeries
 from plimsoll.exporter.tls import TlsState
 from plimsoll.log import Event, Log
@@ -163,7 +164,7 @@ class Exporter:
         )
         yield _family(READ_ERRORS, sorted(self._read_errors.items()))
         if acting is not None:
-            for family, samples in acting_samples(acting):
+            for family, samples in (*acting_samples(acting), *overcommit_samples(snapshot, acting)):
                 yield _family(family, samples)
         if agent.audit_lines_lost is not None:
             yield _family(AUDIT_LOST, [((), agent.audit_lines_lost)])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.overcommit import Overcommit
-from plimsoll.model.plan import Conflict, Knob, Result
+from plimsoll.model.plan import Conflict, Knob, Reclaimed, Result
 
 
 class Mode(StrEnum):
@@ -76,7 +76,8 @@ class Acting:
 
     ``adopted``: in the first tick that acts after a start, one result for each knob in the journal; else empty.
     UNCHANGED: as an earlier run left it, or back at the original (``write.value``); DRIFTED: changed by somebody else;
-    GONE: with its cgroup; any other outcome: it could not be read.
+    GONE: with its cgroup; any other outcome: it could not be read. ``reclaimed``: reclaims that have come to an end;
+    ``reclaims``: how many since start by (policy, outcome).
     """
 
     reports: tuple[Report, ...] = ()
@@ -91,3 +92,5 @@ class Acting:
     journal_ok: bool = True
     stuck_seconds: float = 0.0
     adopted: tuple[Result, ...] = ()
+    reclaimed: tuple[Reclaimed, ...] = ()
+    reclaims: Mapping[tuple[str, Outcome], int] = field(default_factory=dict)

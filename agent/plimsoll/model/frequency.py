@@ -29,8 +29,9 @@ class Unit(NamedTuple):
     ``name`` is unique on the node: ``PACKAGE/DOMAIN/CORE``, or that of its first cpufreq policy, ``policyN``.
 
     ``targets`` are the paths of what is written to change it, the name alone if there are none: SMT siblings may have a
-    cpufreq policy each. ``cpus`` are those online. ``numa`` and ``cache`` (the last-level cache's id) are ``None`` where the kernel does not
-    say. ``lowest``/``base``/``highest``: MHz, ``None`` when unknown; ``highest`` is with turbo.
+    cpufreq policy each. ``cpus`` are those online. ``numa`` and ``cache`` (the last-level cache's id) are ``None``
+    where the kernel does not say. ``lowest``/``base``/``highest``: MHz, ``None`` when unknown; ``highest`` is with
+    turbo.
     """
 
     name: str

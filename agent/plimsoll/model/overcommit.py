@@ -31,6 +31,7 @@ class Pause(StrEnum):
     UNKNOWN = "unknown"  # its memory cannot be read
     OWNER = "owner"  # asked to be left alone
     PROBATION = "probation"
+    FELT = "felt"  # it felt the last request
     STALLED = "stalled"  # it has used up its stall budget
     REFAULTS = "refaults"  # what was taken from it came back
     FLOOR = "floor"  # less would take what it needs, or asked to keep

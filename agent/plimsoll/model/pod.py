@@ -90,13 +90,16 @@ class PodIntent:
     What the owner and the administrator together ask for.
 
     ``origin`` names what decided the priority: an annotation key, ``priorityClass``, ``namespace``, ``qosClass`` or
-    ``default``. ``managed`` is false for pods that are never acted upon (kube-system, mirror pods).
+    ``default``. ``managed`` is false for pods that are never acted upon (kube-system, mirror pods). ``reclaim`` is
+    false where the owner wants no memory moved out, and ``memory_floor`` the bytes that shall stay in any case.
     """
 
     priority: Priority
     origin: str
     managed: bool = True
     rejected: tuple[Rejected, ...] = ()
+    reclaim: bool = True
+    memory_floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

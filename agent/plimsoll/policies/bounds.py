@@ -7,14 +7,17 @@ This module must not know any policy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.plan import NODE, Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample, Snapshot
+from plimsoll.policies.hardware import Hardware
 
 
 class Violation(StrEnum):
@@ -22,27 +25,36 @@ class Violation(StrEnum):
 
     OWNER = "owner"  # in another policy's name
     KNOB = "knob"  # not among those the policy declared, or without a rule
-    TARGET = "target"  # no cgroup of a pod of this node, or one the rule does not reach
+    TARGET = "target"  # no cgroup of a pod of this node, no part of its CPUs, or one the rule does not reach
     UNMANAGED = "unmanaged"  # a pod that is never acted upon
     PRIORITY = "priority"  # a pod whose priority forbids it
     VALUE = "value"  # no value of this knob
 
 
 class Place(StrEnum):
-    """What kinds of cgroup a rule reaches."""
+    """What kinds of cgroup, or of parts of the CPUs, a rule reaches."""
 
     POD = "pod"
     CONTAINER = "container"
     ANCESTOR = "ancestor"  # the kubelet's root and QoS class cgroups above such a pod
     NODE = "node"
+    UNIT = "unit"
+    CLASS = "class"
+    PACKAGE = "package"
 
 
 class Rule(NamedTuple):
-    """``priorities``: of the pods it may be written to; unused for the node."""
+    """
+    ``priorities``: of the pods it may be written to; unused for what belongs to no pod. ``optional``: of those it may
+    be written to as well where the administrator says so. ``otherwise``: what may be written where this rule does not
+    allow it.
+    """
 
     places: frozenset[Place]
     priorities: frozenset[Priority]
     legal: Callable[[str], bool]
+    optional: frozenset[Priority] = frozenset()
+    otherwise: Rule | None = None
 
 
 def _one_of(*values: str) -> Callable[[str], bool]:
@@ -59,10 +71,39 @@ def _between(low: int, high: int) -> Callable[[str], bool]:
     return legal
 
 
+_CLASS = re.compile(
+    r"prio=([0-9]|1[0-5]) min=[0-9]{1,5} max=([0-9]{1,5}|none)( epp=([0-9]|1[0-5]) desired=0)?", re.ASCII
+)
+
+# openEuler takes a path, "all" or "none"; a path that names another by ".." is nobody's wish.
+_DEVICE = re.compile(r"/(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._/@:+-]{1,255}", re.ASCII)
+
+
+def _cpu_list(value: str) -> bool:
+    try:
+        cpus = parse_cpus(value)
+    except ValueError:
+        return False
+    # A cgroup with no CPU has them all, or can have no task. One spelling, so that two of a set are one value.
+    return bool(cpus) and format_cpus(cpus) == value
+
+
+def _class(value: str) -> bool:
+    match = _CLASS.fullmatch(value)
+    return match is not None and (match[2] == "none" or int(value.split()[1].removeprefix("min=")) <= int(match[2]))
+
+
+def _device_path(value: str) -> bool:
+    return _DEVICE.fullmatch(value) is not None
+
+
 _LOW = frozenset({Priority.LOW})
+_OTHERS = frozenset(Priority) - _LOW
 _HIGH = frozenset({Priority.HIGH})
 _POD = frozenset({Place.POD})
 _POD_AND_BELOW = frozenset({Place.POD, Place.CONTAINER})
+_UNIT = frozenset({Place.UNIT})
+_PACKAGE = frozenset({Place.PACKAGE})
 
 RULES: Mapping[Knob, Rule] = MappingProxyType(
     {
@@ -75,17 +116,36 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
         Knob.MEMORY_QOS_LEVEL: Rule(_POD_AND_BELOW, _LOW, _one_of("-1")),
         # What gives to a pod is for high-priority pods, and for the path down to them.
         Knob.MEMORY_LOW: Rule(frozenset({Place.POD, Place.ANCESTOR}), _HIGH, _between(0, (1 << 63) - 1)),
+        # Who may swap, and how much: others than low-priority pods can only be told not to.
+        Knob.MEMORY_SWAP_MAX: Rule(
+            _POD_AND_BELOW, _LOW, _between(0, 1 << 62), otherwise=Rule(_POD, _OTHERS, _one_of("0"))
+        ),
+        Knob.MEMORY_SWAPFILE: Rule(
+            _POD_AND_BELOW, _LOW, _device_path, otherwise=Rule(_POD_AND_BELOW, frozenset(Priority), _one_of("none"))
+        ),
         Knob.MEMCG_QOS_ENABLE: Rule(frozenset({Place.NODE}), frozenset(), _one_of("1")),
+        # Where a pod may run: what one is given another is not.
+        Knob.CPUSET_CPUS: Rule(_POD_AND_BELOW, _LOW | _HIGH, _cpu_list, optional=frozenset({Priority.NORMAL})),
+        # How fast a CPU may be. Nothing is ever turned off that was found on.
+        Knob.SCALING_MIN_FREQ: Rule(_UNIT, frozenset(), _between(1, 99_999_999)),
+        Knob.SCALING_MAX_FREQ: Rule(_UNIT, frozenset(), _between(1, 99_999_999)),
+        Knob.ENERGY_PREFERENCE: Rule(_UNIT, frozenset(), _one_of("power")),
+        Knob.CLOS_ASSOCIATION: Rule(_UNIT, frozenset(), _one_of("0", "3")),
+        Knob.CLOS_PARAMETERS: Rule(frozenset({Place.CLASS}), frozenset(), _class),
+        Knob.CORE_POWER: Rule(_PACKAGE, frozenset(), _one_of("ordered")),
+        Knob.TURBO_FREQUENCY: Rule(_PACKAGE, frozenset(), _one_of("on")),
+        Knob.TURBO_LIMITS: Rule(_PACKAGE, frozenset(), _one_of("f" * 16)),
     }
 )
 
 
 class Territory:
-    """Whose each cgroup of one snapshot is."""
+    """Whose each cgroup of one snapshot is, and what parts of the CPUs there are."""
 
-    __slots__ = ("_ancestors", "_owners")
+    __slots__ = ("_ancestors", "_hardware", "_owners")
 
-    def __init__(self, samples: Iterable[PodSample]) -> None:
+    def __init__(self, samples: Iterable[PodSample], hardware: Hardware) -> None:
+        self._hardware = hardware
         self._owners: dict[str, tuple[PodSample, Place]] = {}
         self._ancestors: dict[str, set[Priority]] = {}
         for sample in samples:
@@ -98,17 +158,35 @@ class Territory:
                 for path in ancestors(sample):
                     self._ancestors.setdefault(path, set()).add(sample.pod.priority)
 
-    def refusal(self, write: Write, policy: str, bounds: frozenset[Knob]) -> Violation | None:
-        """Why ``policy``, which may write ``bounds``, may not have this write; ``None`` when it may."""
+    def refusal(
+        self, write: Write, policy: str, bounds: frozenset[Knob], liberties: frozenset[Knob] = frozenset()
+    ) -> Violation | None:
+        """
+        Why ``policy``, which may write ``bounds``, may not have this write; ``None`` when it may.
+
+        ``liberties``: the knobs whose optional priorities the administrator has added.
+        """
         if write.policy != policy:
             return Violation.OWNER
         rule = RULES.get(write.knob)
         if rule is None or write.knob not in bounds:
             return Violation.KNOB
+        refusal = self._by(rule, write, liberties)
+        if refusal is None or rule.otherwise is None or self._by(rule.otherwise, write, liberties) is not None:
+            return refusal
+        return None
+
+    def _by(self, rule: Rule, write: Write, liberties: frozenset[Knob]) -> Violation | None:
         if not rule.legal(write.value):
             return Violation.VALUE
         if write.target.kind is TargetKind.NODE:
             return None if write.target == NODE and Place.NODE in rule.places else Violation.TARGET
+        if write.target.kind is not TargetKind.CGROUP:
+            return self._of_hardware(rule, write)
+        if write.knob is Knob.CPUSET_CPUS and not self._hardware.fits(write.target, write.knob, write.value):
+            return Violation.VALUE
+        if write.knob in liberties:
+            rule = rule._replace(priorities=rule.priorities | rule.optional)
         owned = self._owners.get(write.target.path)
         if owned is not None:
             return self._of_pod(rule, *owned)
@@ -116,6 +194,11 @@ class Territory:
         if priorities is None or Place.ANCESTOR not in rule.places:
             return Violation.TARGET
         return None if priorities & rule.priorities else Violation.PRIORITY
+
+    def _of_hardware(self, rule: Rule, write: Write) -> Violation | None:
+        if Place(write.target.kind.value) not in rule.places or not self._hardware.has(write.target, write.knob):
+            return Violation.TARGET
+        return None if self._hardware.fits(write.target, write.knob, write.value) else Violation.VALUE
 
     @staticmethod
     def _of_pod(rule: Rule, sample: PodSample, place: Place) -> Violation | None:
@@ -127,8 +210,8 @@ class Territory:
 
 
 def territory(snapshot: Snapshot) -> Territory:
-    """Of the pods of one snapshot."""
-    return Territory(snapshot.pods)
+    """Of the pods and CPUs of one snapshot."""
+    return Territory(snapshot.pods, Hardware(snapshot.node.frequency))
 
 
 def ancestors(sample: PodSample) -> tuple[str, ...]:

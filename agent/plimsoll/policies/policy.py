@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from plimsoll.model.acting import Note
-from plimsoll.model.plan import Knob, Write
+from plimsoll.model.overcommit import Overcommit
+from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.snapshot import Snapshot
 
 C = TypeVar("C")
@@ -23,13 +24,17 @@ class Decision(Generic[S]):
     """
     What one policy wants now: *all* it wants, not what changed. What it no longer lists is put back.
 
-    ``lacking`` names capabilities this node does not have and that would have made a difference.
+    ``lacking`` names capabilities this node does not have and that would have made a difference. ``watches`` stand like
+    writes until the next decision; ``reclaims`` are for now, once. ``overcommit``: figures for people and metrics.
     """
 
     writes: tuple[Write, ...]
     state: S
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
+    watches: tuple[Watch, ...] = ()
+    reclaims: tuple[Reclaim, ...] = ()
+    overcommit: Overcommit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class Policy(Generic[C, S]):
     """
     ``interval``: seconds between two decisions, 0 for every tick; between them the last one stands.
     ``needs``: capabilities without which there is nothing to decide. ``bounds``: the knobs it may write.
-    ``initial``: its state before the first decision; states are immutable values.
+    ``initial``: its state before the first decision; states are immutable values. ``reclaims``: whether it may have
+    memory watched and reclaimed.
     """
 
     name: str
@@ -46,3 +52,4 @@ class Policy(Generic[C, S]):
     bounds: frozenset[Knob]
     initial: S
     decide: Callable[[Snapshot, C, S], Decision[S]]
+    reclaims: bool = False

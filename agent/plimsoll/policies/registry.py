@@ -7,23 +7,29 @@ not know what any policy wants.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from plimsoll.config.frequency_section import FrequencySection
+from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.config.schema import Config
 from plimsoll.model.acting import Mode, Note, Report, Status
-from plimsoll.model.plan import Plan, Write, merge
+from plimsoll.model.overcommit import Overcommit
+from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
-from plimsoll.policies import preemption
-from plimsoll.policies.bounds import Territory, territory
+from plimsoll.policies import frequency, overcommit, preemption
+from plimsoll.policies.bounds import Territory, Violation, territory
 from plimsoll.policies.policy import Decision, Policy
+from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
 
 # 500 pods with nine cgroups each, two knobs in all of them: what a policy may want. How much of it is written in one
 # tick is another question.
 MAX_WRITES = 10_000
 MAX_NOTES = 1000
+MAX_PODS = 1000
 _SHOWN = 200
 
 
@@ -36,11 +42,16 @@ class Flaw(StrEnum):
 
 
 class Enrolled(NamedTuple):
-    """A policy as the administrator wants it. What comes first in a sequence of these wins a knob two want."""
+    """
+    A policy as the administrator wants it. What comes first in a sequence of these wins a knob two want.
+
+    ``liberties``: knobs the administrator lets it write to pods of more priorities than the rules have by themselves.
+    """
 
     policy: Policy[Any, Any]
     mode: Mode
     config: object
+    liberties: frozenset[Knob] = frozenset()
 
 
 class Decisions(NamedTuple):
@@ -59,11 +70,18 @@ class Decisions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one policy decided last, and when (seconds of the caller's clock; ``None``: never)."""
+    """
+    What one policy decided last, and when (seconds of the caller's clock; ``None``: never).
+
+    ``reclaims`` are of this tick only: memory asked for once must not be asked for again because nothing was decided.
+    """
 
     state: object
     decided: float | None = None
     writes: tuple[Write, ...] = ()
+    watches: tuple[Watch, ...] = ()
+    reclaims: tuple[Reclaim, ...] = ()
+    overcommit: Overcommit | None = None
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -84,12 +102,29 @@ class _Tick(NamedTuple):
     snapshot: Snapshot
     now: float
     ground: Territory
+    reclaimable: Reclaimable
     available: frozenset[str]
 
 
-def enrol(*, preemption_section: PreemptionSection) -> tuple[Enrolled, ...]:
-    """Every policy, in the order they win, with its section of the configuration."""
-    return (Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section),)
+def enrol(
+    *,
+    preemption_section: PreemptionSection,
+    frequency_section: FrequencySection | None = None,
+    overcommit_section: OvercommitSection | None = None,
+) -> tuple[Enrolled, ...]:
+    """Every policy, in the order they win, with its section of the configuration; without one it is not there."""
+    enrolled = [Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section)]
+    if frequency_section is not None:
+        liberties = frozenset() if frequency_section.normal_pods == "untouched" else frozenset({Knob.CPUSET_CPUS})
+        enrolled.append(Enrolled(frequency.POLICY, Mode(frequency_section.mode), frequency_section, liberties))
+    if overcommit_section is not None:
+        enrolled.append(Enrolled(overcommit.POLICY, Mode(overcommit_section.mode), overcommit_section))
+    return tuple(enrolled)
+
+
+def configured(config: Config) -> tuple[Enrolled, ...]:
+    """Those the administrator can say something about, as wanted."""
+    return enrol(preemption_section=config.preemption, overcommit_section=config.overcommit)
 
 
 def decide(enrolled: Sequence[Enrolled], snapshot: Snapshot, now: float, past: Past) -> tuple[Decisions, Past]:
@@ -102,8 +137,8 @@ def decide(enrolled: Sequence[Enrolled], snapshot: Snapshot, now: float, past: P
         reports = tuple(_waiting(each, past.get(each.policy.name)) for each in enrolled)
         return Decisions(ready=False, plan=Plan(), observed=Plan(), reports=reports), past
     available = frozenset(each.name for each in snapshot.capabilities if each.available)
-    tick = _Tick(snapshot, now, territory(snapshot), available)
-    wanted: dict[Mode, list[Write]] = {Mode.ENFORCE: [], Mode.OBSERVE: []}
+    tick = _Tick(snapshot, now, territory(snapshot), Reclaimable(snapshot.pods), available)
+    wanted: dict[Mode, list[Standing]] = {Mode.ENFORCE: [], Mode.OBSERVE: []}
     reports_of: list[Report] = []
     following: dict[str, Standing] = {}
     for each in enrolled:
@@ -112,15 +147,28 @@ def decide(enrolled: Sequence[Enrolled], snapshot: Snapshot, now: float, past: P
         following[each.policy.name] = standing
         reports_of.append(report)
         if each.mode in wanted:
-            wanted[each.mode].extend(standing.writes)
+            wanted[each.mode].append(standing)
     precedence = [each.policy.name for each in enrolled]
     decisions = Decisions(
         ready=True,
-        plan=merge(wanted[Mode.ENFORCE], precedence),
-        observed=merge(wanted[Mode.OBSERVE], precedence),
+        plan=_merged(wanted[Mode.ENFORCE], precedence),
+        observed=_merged(wanted[Mode.OBSERVE], precedence),
         reports=tuple(reports_of),
     )
     return decisions, following
+
+
+def _merged(standings: Sequence[Standing], precedence: Sequence[str]) -> Plan:
+    """``standings`` are in the order of precedence."""
+    plan = merge((write for each in standings for write in each.writes), precedence)
+    watches: dict[str, Watch] = {}
+    reclaims: dict[str, Reclaim] = {}
+    for standing in standings:
+        for watch in standing.watches:
+            watches.setdefault(watch.pod, watch)
+        for reclaim in standing.reclaims:
+            reclaims.setdefault(reclaim.pod, reclaim)
+    return plan._replace(watches=tuple(watches.values()), reclaims=tuple(reclaims.values()))
 
 
 def _waiting(each: Enrolled, standing: Standing | None) -> Report:
@@ -146,11 +194,21 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
         if isinstance(result, _Skip):
             status, (reason, detail) = Status.SKIPPED, result
             counted = {**failures, reason: failures.get(reason, 0) + 1}
-            standing = replace(standing, writes=_still_legal(standing.writes, policy, tick), failures=counted)
+            standing = replace(_still_legal(standing, each, tick), failures=counted)
         else:
-            standing = Standing(result.state, tick.now, result.writes, result.notes, result.lacking, failures)
+            standing = Standing(
+                result.state,
+                tick.now,
+                result.writes,
+                result.watches,
+                result.reclaims,
+                result.overcommit,
+                result.notes,
+                result.lacking,
+                failures,
+            )
     else:
-        standing = replace(standing, writes=_still_legal(standing.writes, policy, tick))
+        standing = _still_legal(standing, each, tick)
     report = Report(
         policy.name,
         mode,
@@ -161,23 +219,34 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
         standing.notes,
         standing.lacking,
         standing.failures,
+        standing.overcommit,
     )
     return standing, report
 
 
-def _still_legal(writes: Iterable[Write], policy: Policy[Any, Any], tick: _Tick) -> tuple[Write, ...]:
-    """What was wanted before, of pods that are still there and may still be written."""
-    return tuple(each for each in writes if tick.ground.refusal(each, policy.name, policy.bounds) is None)
+def _still_legal(standing: Standing, enrolled: Enrolled, tick: _Tick) -> Standing:
+    """What was wanted before, of pods that are still there and may still be acted upon."""
+    name = enrolled.policy.name
+    return replace(
+        standing,
+        writes=tuple(each for each in standing.writes if _refusal(each, enrolled, tick.ground) is None),
+        watches=tuple(each for each in standing.watches if tick.reclaimable.watch_refusal(each, name) is None),
+        reclaims=(),
+    )
+
+
+def _refusal(write: Write, enrolled: Enrolled, ground: Territory) -> Violation | None:
+    return ground.refusal(write, enrolled.policy.name, enrolled.policy.bounds, enrolled.liberties)
 
 
 def _decision(each: Enrolled, tick: _Tick, state: object) -> Decision[Any] | _Skip:
     try:
-        return _checked(each.policy.decide(tick.snapshot, each.config, state), each.policy, tick.ground)
+        return _checked(each.policy.decide(tick.snapshot, each.config, state), each, tick)
     except Exception as error:  # noqa: BLE001 - whatever a policy raises is its own failure, and is reported as such
         return _Skip(Flaw.EXCEPTION, f"{type(error).__name__}: {error}"[:_SHOWN])
 
 
-def _checked(decision: object, policy: Policy[Any, Any], ground: Territory) -> Decision[Any] | _Skip:
+def _checked(decision: object, enrolled: Enrolled, tick: _Tick) -> Decision[Any] | _Skip:
     if not isinstance(decision, Decision):
         return _Skip(Flaw.MALFORMED, "It gave no decision.")
     # What was written down as a type is not yet so.
@@ -193,8 +262,32 @@ def _checked(decision: object, policy: Policy[Any, Any], ground: Territory) -> D
     for write in writes:
         if not isinstance(write, Write) or not isinstance(write.value, str):
             return _Skip(Flaw.MALFORMED, f"It wanted what is no write: {write!r}"[:_SHOWN])
-        violation = ground.refusal(write, policy.name, policy.bounds)
+        violation = _refusal(write, enrolled, tick.ground)
         if violation is not None:
             where = write.target.path or "the node"
             return _Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
-    return decision
+    return _reclaim_flaw(decision, enrolled, tick.reclaimable) or decision
+
+
+def _reclaim_flaw(decision: Decision[Any], enrolled: Enrolled, reclaimable: Reclaimable) -> _Skip | None:
+    watches: object = decision.watches
+    reclaims: object = decision.reclaims
+    name = enrolled.policy.name
+    if not (isinstance(watches, tuple) and isinstance(reclaims, tuple)):
+        return _Skip(Flaw.MALFORMED, "Its watches or reclaims are no tuple.")
+    if (watches or reclaims) and not enrolled.policy.reclaims:
+        return _Skip(Violation.KNOB, "It may not watch or reclaim memory.")
+    if len(watches) > MAX_PODS or len(reclaims) > MAX_PODS:
+        return _Skip(Flaw.TOO_MANY, f"It wanted {len(watches)} watches and {len(reclaims)} reclaims.")
+    for each in (*watches, *reclaims):
+        if isinstance(each, Watch):
+            violation = reclaimable.watch_refusal(each, name)
+        elif isinstance(each, Reclaim):
+            violation = reclaimable.reclaim_refusal(each, name)
+        else:
+            return _Skip(Flaw.MALFORMED, f"It wanted what is no watch or reclaim: {each!r}"[:_SHOWN])
+        if violation is not None:
+            return _Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
+    if too_much(watches, reclaims):
+        return _Skip(Flaw.TOO_MANY, "It wanted to reclaim too much at once, or of a pod twice.")
+    return None

@@ -8,6 +8,7 @@ exactly one worker: while a call has not come back, no second is started and the
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,12 +64,25 @@ class Worker(Generic[T]):
         self._since = None
         return result
 
+    def settle(self, seconds: float) -> bool:
+        """Wait for the call that is under way, if one is; whether it has come back."""
+        if self._since is not None:
+            try:
+                self._results.get(timeout=seconds)
+            except queue.Empty:
+                return False
+            self._since = None
+        return True
+
     def stop(self) -> None:
         """Let the thread end after the call it is in."""
         if self._thread is not None:
             self._calls.put(None)
 
     def _run(self) -> None:
+        # A signal that interrupted a write here would have it repeated whole by the interpreter (PEP 475): reclaiming
+        # so much memory once more, say. The main thread takes them all.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (function := self._calls.get()) is not None:
             try:
                 self._results.put(Done(function()))

@@ -1,13 +1,14 @@
 """
 Runs in the guest: work that is counted in finished units, by whoever does it. Ends when it is killed.
 
-    work.py batch N FILE    N processes, each of which does one unit after the other
-    work.py serve FILE      a request of ten units every 50 ms, if the last one is finished by then
+    work.py batch N FILE                N processes, each of which does one unit after the other
+    work.py serve FILE                  a request of ten units every 50 ms, if the last one is finished by then
+    work.py measure SECONDS FILE...     JSON: units per second in that time, by FILE; ends by itself
 
-All units are the same work, so that they can be added up. A process has eight bytes of FILE to count them in, in the
-machine's order.
+All units are the same work, so that they can be added up. Each process has a number in FILE to count them in.
 """
 
+import json
 import mmap
 import os
 import sys
@@ -52,7 +53,18 @@ def serve(path: str) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-WORK: dict[str, Callable[..., None]] = {"batch": batch, "serve": serve}
+def measure(seconds: str, *paths: str) -> None:
+    counters = [counter(path) for path in paths]
+    begun = time.monotonic()
+    before = [sum(each) for each in counters]
+    time.sleep(float(seconds))
+    after = [sum(each) for each in counters]
+    # Woken late, as others work too.
+    taken = time.monotonic() - begun
+    json.dump([(now - then) / taken for now, then in zip(after, before, strict=True)], sys.stdout)
+
+
+WORK: dict[str, Callable[..., None]] = {"batch": batch, "serve": serve, "measure": measure}
 
 if __name__ == "__main__":
     WORK[sys.argv[1]](*sys.argv[2:])

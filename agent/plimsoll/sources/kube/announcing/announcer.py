@@ -116,9 +116,7 @@ class Announcer:
                     return
                 self._ledger.settle(task, reply)
             if reply.fate in TROUBLE:
-                _log.warning(
-                    Event.NOTICE_FAILED, reason=reply.reason, detail=reply.message, limit=reply.reason
-                )
+                _log.warning(Event.NOTICE_FAILED, reason=reply.reason, detail=reply.message, limit=reply.reason)
 
     def _next(self) -> Task | None:
         """The next task, waited for; ``None``: stop."""

@@ -1,0 +1,137 @@
+"""
+The families of memory overcommit and their samples: the ratio, the device, and what each low-priority pod came to.
+
+It must not know the text format, nor how the figures were arrived at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from plimsoll.exporter.exposition import Family, Labels
+from plimsoll.model.acting import Acting
+from plimsoll.model.memory import NodeSwap, SwapDevice
+from plimsoll.model.overcommit import Overcommit, Pause, PodOvercommit
+from plimsoll.model.snapshot import Snapshot
+
+_POD = ("namespace", "pod")
+
+RATIO = Family("plimsoll_overcommit_ratio", "gauge", "Of low-priority pods: (in memory + on the device) / in memory.")
+TARGET = Family("plimsoll_overcommit_target_ratio", "gauge", "What the ratio shall be.")
+BASE = Family("plimsoll_overcommit_base_bytes", "gauge", "Memory of low-priority pods that the ratio is reckoned with.")
+OFFLOADED = Family(
+    "plimsoll_overcommit_offloaded_bytes", "gauge", "Memory of low-priority pods that is only on the device."
+)
+SWAP_CACHE = Family(
+    "plimsoll_overcommit_swap_cached_bytes", "gauge", "What is in memory and on the device at once: nothing is saved."
+)
+GAP = Family("plimsoll_overcommit_gap_bytes", "gauge", "Still to be moved out until the target is reached.")
+PAUSED = Family("plimsoll_overcommit_paused", "gauge", "1 for why nothing at all is reclaimed.", ("reason",))
+POD_OFFLOADED = Family("plimsoll_pod_offloaded_bytes", "gauge", "The pod's memory that is only on the device.", _POD)
+POD_FLOOR = Family("plimsoll_pod_memory_floor_bytes", "gauge", "The pod's memory is not taken below this.", _POD)
+POD_COLD = Family("plimsoll_pod_memory_cold_bytes", "gauge", "What was idle for the selector's whole window.", _POD)
+POD_STEP = Family("plimsoll_pod_reclaim_step", "gauge", "The share of its base the pod may lose at once.", _POD)
+POD_PRESSURE = Family(
+    "plimsoll_pod_swap_pressure", "gauge", "Share of time the pod waited for swap, 0 to 1.", (*_POD, "source")
+)
+POD_REFAULTS = Family(
+    "plimsoll_pod_refault_bytes_per_second", "gauge", "What was taken from the pod and came back, smoothed.", _POD
+)
+POD_PAUSED = Family(
+    "plimsoll_pod_reclaim_paused", "gauge", "1 for why nothing is reclaimed of the pod.", (*_POD, "reason")
+)
+POD_ASKED = Family(
+    "plimsoll_pod_reclaim_asked_bytes_total", "counter", "What the kernel was asked to reclaim.", (*_POD, "selector")
+)
+POD_FREED = Family(
+    "plimsoll_pod_reclaim_freed_bytes_total", "counter", "By how much the pod's memory went down.", (*_POD, "selector")
+)
+POD_SECONDS = Family(
+    "plimsoll_pod_reclaim_seconds_total", "counter", "Time the kernel took for it.", (*_POD, "selector")
+)
+RECLAIMS = Family(
+    "plimsoll_reclaims_total", "counter", "Reclaims by outcome; busy: the kernel found less.", ("policy", "outcome")
+)
+DEDICATED = Family(
+    "plimsoll_swap_dedicated",
+    "gauge",
+    "1 while the device holds memory of low-priority pods only, else 0 and why.",
+    ("device", "reason"),
+)
+SWAP_SIZE = Family("plimsoll_swap_size_bytes", "gauge", "Size of the device while it is in use as swap.", ("device",))
+SWAP_USED = Family("plimsoll_swap_used_bytes", "gauge", "How much of it is taken.", ("device",))
+SWAP_WRITTEN = Family(
+    "plimsoll_swap_written_bytes_total", "counter", "Bytes written to the device since boot.", ("device",)
+)
+SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from the device since boot.", ("device",))
+
+OVERCOMMIT_FAMILIES = (
+    *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, PAUSED),
+    *(POD_OFFLOADED, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_REFAULTS, POD_PAUSED),
+    *(POD_ASKED, POD_FREED, POD_SECONDS, RECLAIMS, DEDICATED, SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
+)
+"""In the order of the page."""
+
+Sampled = tuple[Family, Sequence[tuple[Labels, float]]]
+
+
+def overcommit_samples(snapshot: Snapshot, acting: Acting) -> Iterator[Sampled]:
+    """Every family there is something to say of; nothing where no policy overcommits."""
+    figures = next((each.overcommit for each in acting.reports if each.overcommit is not None), None)
+    names = {each.pod.uid: (each.pod.namespace, each.pod.name) for each in snapshot.pods}
+    if figures is not None:
+        yield from _node(figures)
+        yield from _pods([(names[each.uid], each) for each in figures.pods if each.uid in names])
+    swap = snapshot.node.swap
+    if swap is None:
+        return
+    yield from _offloads(swap, names)
+    yield RECLAIMS, sorted(((policy, how.value), count) for (policy, how), count in acting.reclaims.items())
+    if swap.device is not None:
+        yield from _device(swap.device)
+
+
+def _node(figures: Overcommit) -> Iterator[Sampled]:
+    if figures.ratio is not None:
+        yield RATIO, [((), figures.ratio)]
+    yield TARGET, [((), figures.target)]
+    yield BASE, [((), figures.base)]
+    yield OFFLOADED, [((), figures.offloaded)]
+    yield SWAP_CACHE, [((), figures.swap_cached)]
+    yield GAP, [((), figures.gap)]
+    yield PAUSED, [((figures.pause.value,), 1)] if figures.pause is not Pause.NONE else []
+
+
+def _pods(pods: Sequence[tuple[Labels, PodOvercommit]]) -> Iterator[Sampled]:
+    yield POD_OFFLOADED, [(name, each.offloaded) for name, each in pods]
+    yield POD_FLOOR, [(name, each.floor) for name, each in pods]
+    yield POD_COLD, [(name, each.cold) for name, each in pods if each.cold is not None]
+    yield POD_STEP, [(name, each.step) for name, each in pods]
+    yield (
+        POD_PRESSURE,
+        [
+            ((*name, "exact" if each.exact else "estimated"), each.pressure)
+            for name, each in pods
+            if each.pressure is not None
+        ],
+    )
+    yield POD_REFAULTS, [(name, each.refaults) for name, each in pods if each.refaults is not None]
+    yield POD_PAUSED, [((*name, each.pause.value), 1) for name, each in pods if each.pause is not Pause.NONE]
+
+
+def _offloads(swap: NodeSwap, names: dict[str, tuple[str, str]]) -> Iterator[Sampled]:
+    found = [((*names[uid], each.selector), each) for uid, each in swap.offloads.items() if uid in names]
+    yield POD_ASKED, [(labels, each.asked) for labels, each in found]
+    yield POD_FREED, [(labels, each.freed) for labels, each in found]
+    yield POD_SECONDS, [(labels, each.seconds) for labels, each in found]
+
+
+def _device(device: SwapDevice) -> Iterator[Sampled]:
+    where = device.path
+    if device.dedicated is not None:
+        reasons = device.reasons or ("",)
+        yield DEDICATED, [((where, reason), int(device.dedicated)) for reason in reasons]
+    figures = ((SWAP_SIZE, device.size), (SWAP_USED, device.used), (SWAP_WRITTEN, device.written))
+    for family, value in (*figures, (SWAP_READ, device.read)):
+        if value is not None:
+            yield family, [((where,), value)]

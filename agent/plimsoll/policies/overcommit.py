@@ -1,0 +1,235 @@
+"""
+Memory overcommit: cold memory of low-priority pods is moved to a swap device of their own, while they hardly feel it.
+
+Decides only; ``docs/policies/overcommit.md`` is the contract with administrators and pod owners. It asks for little at
+a time, watches what comes back, and sets no limit that a pod could run into: a pod that wants its memory back has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from plimsoll.config.overcommit_section import OvercommitSection
+from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
+from plimsoll.model.overcommit import Pause
+from plimsoll.model.plan import Knob, Selector, Watch, Write, cgroup
+from plimsoll.model.pod import Priority
+from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
+from plimsoll.policies import overcommit_selector, overcommit_swap
+from plimsoll.policies.overcommit_alarm import Alarm, listen
+from plimsoll.policies.overcommit_budget import Writes, account, unworn
+from plimsoll.policies.overcommit_figures import of_node, of_pods
+from plimsoll.policies.overcommit_pod import Remembered, Seen, look
+from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
+from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
+from plimsoll.policies.overcommit_swap import Limits, Route
+from plimsoll.policies.policy import Decision, Policy
+
+NAME = "overcommit"
+DEVICE = "swap-device"
+"""What is lacking while the device is not configured, or not in use; no probe can tell it once and for all."""
+
+MIB = 1 << 20
+MAX_TOTAL = 256 * MIB
+"""What all pods are asked for in one decision."""
+
+_SWAPPINESS = "memory-reclaim-swappiness"
+# What swap can hold first, as far as the kernel heeds that at all.
+_ANON_FIRST = 200
+_EARLY = 0.95  # of an interval: a tick that comes a little early must not wait for the next one
+
+
+class State(NamedTuple):
+    """``at``: the last decision; ``asked``: when pods were last asked. The rest is each module's own."""
+
+    at: float | None = None
+    asked: float = float("-inf")
+    reached: bool = False
+    selector: Selector | None = None
+    writes: Writes = Writes()
+    alarm: Alarm = Alarm()
+    limits: Limits = Limits()
+    pods: tuple[tuple[str, Remembered], ...] = ()
+
+
+class _Ground(NamedTuple):
+    """Who is who in one snapshot, and what the node has."""
+
+    low: tuple[PodSample, ...]
+    others: tuple[PodSample, ...]
+    levels: Mapping[str, Level]
+    available: frozenset[str]
+    swap: NodeSwap
+    now: float
+    seconds: float
+
+
+def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decision[State]:
+    """Everything this policy wants of the node that the snapshot shows."""
+    ground = _ground(snapshot, config, state)
+    device, route = ground.swap.device, overcommit_swap.find_route(ground.available, ground.swap.device)
+    willing = [each for each in ground.low if each.pod.intent.reclaim]
+    memory_total = snapshot.node.memory_total_bytes
+    selector = overcommit_selector.choose(config, ground.available, memory_total, willing, state.selector)
+    pause, missing = _impossible(config, device, route, selector)
+    ratio = measure(ground.levels.values(), config, reached=state.reached)
+    if pause is not Pause.NONE or device is None or route is None or selector is None:
+        return Decision((), State(), lacking=missing, overcommit=of_node(ratio, config, pause))
+    alarm = listen(snapshot.pods, ground.now, ground.seconds, config.high_pressure_limit, state.alarm)
+    writes = account(state.writes, device, config.write_rate, ground.seconds)
+    limits = overcommit_swap.limit(_open(ground, willing), device, config.device_floor, config.pod_ratio, state.limits)
+    seen = _look(ground, selector, config, state)
+    room = _room(device, writes, config)
+    pause = _paused(config, device, alarm, ratio, room)
+    most = 0 if pause else min(MAX_TOTAL, ratio.gap, *room.values())
+    shares = share_out(seen, ground.now, config, most=most)
+    due = ground.now - state.asked >= config.interval * _EARLY
+    sizes = shares.sizes if due else {}
+    if due:
+        writes = writes.ask(sum(sizes.values()))
+        seen = [remember(each, sizes.get(each.uid, 0), ground.now, config) for each in seen]
+    else:
+        seen = [brake(each, pause or shares.pauses[each.uid]) for each in seen]
+    swappiness = _ANON_FIRST if _SWAPPINESS in ground.available and config.basis == "anon" else None
+    reclaims = [each for one in seen if (each := ask(one, sizes.get(one.uid, 0), NAME, swappiness)) is not None]
+    if alarm.pause is Pause.NONE:
+        freed = [empty(each, NAME, swappiness) for each in seen]
+        reclaims.extend(each for each, _ in freed if each is not None)
+        seen = [each for _, each in freed]
+    figures = replace(
+        of_node(ratio, config, pause),
+        write_budget=None if unworn(device) else writes.allow(),
+        write_limit=None if unworn(device) else config.write_rate,
+        write_rate=writes.rate,
+        selector=selector,
+        pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
+    )
+    return Decision(
+        tuple(_writes(route, ground, willing, device, limits)),
+        State(
+            at=ground.now,
+            asked=ground.now if due else state.asked,
+            reached=ratio.reached,
+            selector=selector,
+            writes=writes,
+            alarm=alarm,
+            limits=limits,
+            pods=tuple(sorted((each.uid, each.kept) for each in seen)),
+        ),
+        lacking=overcommit_selector.lacking(config, ground.available),
+        watches=tuple(_watch(each) for each in seen if each.sample.pod.intent.reclaim),
+        reclaims=tuple(reclaims),
+        overcommit=figures,
+    )
+
+
+def _ground(snapshot: Snapshot, config: OvercommitSection, state: State) -> _Ground:
+    found = [
+        each
+        for each in snapshot.pods
+        if each.state is CgroupState.FOUND
+        and each.cgroup is not None
+        and each.pod.intent.managed
+        and not each.pod.object.finished
+    ]
+    low = tuple(each for each in found if each.pod.priority is Priority.LOW)
+    known = {each.pod.uid: level(each.memory, config.basis) for each in low}
+    now = snapshot.monotonic
+    return _Ground(
+        low,
+        tuple(each for each in found if each.pod.priority is not Priority.LOW),
+        {uid: each for uid, each in known.items() if each is not None},
+        frozenset(each.name for each in snapshot.capabilities if each.available),
+        snapshot.node.swap or NodeSwap(),
+        now,
+        0.0 if state.at is None else max(0.0, now - state.at),
+    )
+
+
+def _impossible(
+    config: OvercommitSection, device: SwapDevice | None, route: Route | None, selector: Selector | None
+) -> tuple[Pause, tuple[str, ...]]:
+    """Why nothing can be done on this node, and what it lacks."""
+    if not config.wanted:
+        return Pause.OFF, ()
+    if config.swap_device is None or device is None or not device.active or not device.size:
+        return Pause.NO_DEVICE, (DEVICE,)
+    if route is None:
+        return Pause.NO_LIMIT, tuple(each.value for each in Route)
+    if selector is None:
+        return Pause.NO_RECLAIM, (overcommit_selector.RECLAIM,)
+    return Pause.NONE, ()
+
+
+def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
+    """What each thing that is used up leaves room for."""
+    room = 0 if device.used is None else overcommit_swap.usable(device, config.device_floor) - device.used
+    found = {Pause.DEVICE_FULL: room}
+    if not unworn(device):
+        found[Pause.WRITE_BUDGET] = writes.allow()
+    return found
+
+
+def _paused(
+    config: OvercommitSection, device: SwapDevice, alarm: Alarm, ratio: Ratio, room: Mapping[Pause, int]
+) -> Pause:
+    """Why no pod is asked for anything now."""
+    if alarm.pause is not Pause.NONE:
+        return alarm.pause
+    if device.dedicated is False and config.stop_when_shared:
+        return Pause.SHARED
+    if ratio.reached or ratio.gap <= 0:
+        return Pause.REACHED
+    return next((pause for pause, size in room.items() if size < overcommit_swap.PAGE), Pause.NONE)
+
+
+def _open(ground: _Ground, willing: Sequence[PodSample]) -> dict[str, Level]:
+    return {each.pod.uid: ground.levels[each.pod.uid] for each in willing if each.pod.uid in ground.levels}
+
+
+def _look(ground: _Ground, selector: Selector, config: OvercommitSection, state: State) -> list[Seen]:
+    before = dict(state.pods)
+    return [
+        look(
+            each,
+            ground.levels[each.pod.uid],
+            ground.swap.offloads.get(each.pod.uid, Offload()),
+            before.get(each.pod.uid),
+            now=ground.now,
+            seconds=ground.seconds,
+            selector=selector,
+            config=config,
+        )
+        for each in ground.low
+        if each.pod.uid in ground.levels
+    ]
+
+
+def _watch(seen: Seen) -> Watch:
+    sample = seen.sample
+    targets = tuple(cgroup(each) for each in (sample.cgroup or "", *sample.container_cgroups))
+    return Watch(seen.uid, targets, seen.selector, NAME, seen.kept.rate)
+
+
+def _writes(
+    route: Route, ground: _Ground, willing: Sequence[PodSample], device: SwapDevice, limits: Limits
+) -> list[Write]:
+    # An owner who wants nothing moved out wants no swap either.
+    closed = (*ground.others, *(each for each in ground.low if not each.pod.intent.reclaim))
+    if route is Route.LIMIT:
+        return overcommit_swap.limit_writes(closed, willing, limits, NAME)
+    return overcommit_swap.swapfile_writes(closed, willing, device.path, NAME)
+
+
+POLICY: Policy[OvercommitSection, State] = Policy(
+    name=NAME,
+    # What hurts is looked at in every tick; memory is asked for at the configured interval.
+    interval=0.0,
+    needs=("cgroup", "kubepods"),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE}),
+    initial=State(),
+    decide=decide,
+    reclaims=True,
+)

@@ -1,0 +1,61 @@
+"""
+Which way of finding cold memory is used on a node, and for a pod where that way does not come to know anything.
+
+The best first: DAMON looks at every page again before it takes it, and costs a scan of all of the node's memory for
+each container; generations of the LRU cost only looks at the pod's own pages; without either, reclaim takes what
+comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plimsoll.config.overcommit_section import OvercommitSection
+from plimsoll.model.plan import Selector
+from plimsoll.model.snapshot import PodSample
+
+# A region of 4 MiB looked at every two seconds: a hundredth of a core for each container of a node of this size.
+DAMON_MEMORY = 32 << 30
+DAMON_CONTAINERS = 16
+# Once in use it is given up only when it is too much, and taken again only when it is clearly not.
+_DAMON_RETURN = 12
+
+PATIENCE_SECONDS = 900.0
+"""Several ageing passes. A selector that knows nothing by then will not: the pod goes on without one."""
+
+RECLAIM, DAMON, LRU_GEN = "memory-reclaim", "damon", "lru-gen"
+
+
+def choose(
+    config: OvercommitSection,
+    available: frozenset[str],
+    memory_total: int | None,
+    pods: Sequence[PodSample],
+    before: Selector | None,
+) -> Selector | None:
+    """The selector for these pods, ``None`` where memory cannot be reclaimed at all. ``before``: the one in use."""
+    if RECLAIM not in available:
+        return None
+    wanted = config.selector
+    if wanted in ("auto", "damon") and DAMON in available:
+        containers = sum(len(each.container_cgroups) for each in pods)
+        most = DAMON_CONTAINERS if before is Selector.DAMON or wanted == "damon" else _DAMON_RETURN
+        small = memory_total is not None and memory_total <= DAMON_MEMORY
+        if (small or wanted == "damon") and containers <= most:
+            return Selector.DAMON
+    if wanted in ("auto", "mglru") and LRU_GEN in available:
+        return Selector.MGLRU
+    return Selector.PLAIN
+
+
+def lacking(config: OvercommitSection, available: frozenset[str]) -> tuple[str, ...]:
+    """The capabilities that would have found colder memory."""
+    if config.selector == "plain" or ({DAMON, LRU_GEN} & available and config.selector == "auto"):
+        return ()
+    wanted = {"auto": (DAMON, LRU_GEN), "damon": (DAMON,), "mglru": (LRU_GEN,)}[config.selector]
+    return tuple(each for each in wanted if each not in available)
+
+
+def of_pod(selector: Selector, unknown_seconds: float) -> Selector:
+    """The selector of one pod of which nothing has been known for so long."""
+    return Selector.PLAIN if selector is Selector.MGLRU and unknown_seconds > PATIENCE_SECONDS else selector

@@ -1,0 +1,80 @@
+"""
+Who gives how much: what may be taken in one decision, divided between the pods.
+
+What a pod could give is told by ``overcommit_pod.py``; how much may be taken of all, by ``overcommit.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from plimsoll.config.overcommit_section import OvercommitSection
+from plimsoll.model.overcommit import Pause
+from plimsoll.model.plan import Reclaim, Selector, cgroup
+from plimsoll.policies.overcommit_pod import FLUSH_SHARE, Seen, flush, give
+from plimsoll.policies.overcommit_step import stride
+from plimsoll.policies.overcommit_swap import PAGE
+
+_SLOWEST_RATE = 1 << 16
+
+
+class Shares(NamedTuple):
+    """By UID: how many bytes a pod gives, of those that give any, and why the others do not."""
+
+    sizes: Mapping[str, int]
+    pauses: Mapping[str, Pause]
+
+
+def share_out(seen: Sequence[Seen], now: float, config: OvercommitSection, *, most: int) -> Shares:
+    """At most ``most`` bytes: first of those who feel least, then of who has waited longest, then of the coldest."""
+    sizes: dict[str, int] = {}
+    pauses: dict[str, Pause] = {}
+    for each in sorted(seen, key=_rank):
+        size, pauses[each.uid] = give(each, now, config)
+        size = min(size, most) // PAGE * PAGE
+        if size > 0:
+            sizes[each.uid] = size
+            most -= size
+    return Shares(sizes, pauses)
+
+
+def _rank(seen: Seen) -> tuple[bool, float, float, str]:
+    cold = (seen.memory.cold or 0) / max(1, seen.level.current)
+    return (seen.felt.share or 0.0) > 0, seen.kept.asked_at, -cold, seen.uid
+
+
+def remember(seen: Seen, size: int, now: float, config: OvercommitSection) -> Seen:
+    """The pod, asked for so much."""
+    kept = seen.kept._replace(rate=0)
+    if size > 0:
+        kept = kept._replace(course=stride(kept.course, config), asked_at=now)
+        if seen.selector is Selector.DAMON:
+            # A change of rate takes DAMON seconds, so it is told powers of two only.
+            kept = kept._replace(rate=1 << int(math.log2(max(_SLOWEST_RATE, size / config.interval))))
+    return seen._replace(kept=kept)
+
+
+def brake(seen: Seen, pause: Pause) -> Seen:
+    """The pod between two requests: what pages it out by itself stops as soon as it may give no more."""
+    return seen if pause is Pause.NONE else seen._replace(kept=seen.kept._replace(rate=0))
+
+
+def ask(seen: Seen, size: int, policy: str, swappiness: int | None) -> Reclaim | None:
+    """The request for so many bytes; DAMON gets at them by itself."""
+    if size <= 0 or seen.selector is Selector.DAMON:
+        return None
+    reason = "the overcommit target is not reached, and this pod hardly waits for swap"
+    return Reclaim(seen.uid, cgroup(seen.sample.cgroup or ""), size, policy, reason, swappiness)
+
+
+def empty(seen: Seen, policy: str, swappiness: int | None) -> tuple[Reclaim | None, Seen]:
+    """Free what DAMON has paged out and the swap cache still holds, if that is much; and the pod, with that noted."""
+    size = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else 0
+    if size <= 0:
+        return None, seen
+    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + math.ceil(size / FLUSH_SHARE))
+    reason = "what was paged out is still in the swap cache"
+    reclaim = Reclaim(seen.uid, cgroup(seen.sample.cgroup or ""), size, policy, reason, swappiness)
+    return reclaim, seen._replace(kept=kept)

@@ -1,0 +1,110 @@
+"""
+Who may swap, and how much: low-priority pods to the device, nobody else at all.
+
+On stock kernels a swap device is everybody's, so it is theirs alone only as long as every other pod's limit is 0. The
+kubelet sets that for containers and never for pods: one write on a pod's cgroup covers all below it, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from plimsoll.model.memory import SwapDevice
+from plimsoll.model.plan import Knob, Write, cgroup
+from plimsoll.model.snapshot import PodSample
+from plimsoll.policies.overcommit_ratio import Level, cap
+
+# All others are kept off before one is let on, also when it is all put back.
+CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE = 70, 71, 72
+CHAIN = "overcommit"
+PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
+_LEAST = 16 << 20
+_HEADROOM = 1.25
+_OUTGROWN, _OVERSIZED = 0.9, 2.5
+
+
+class Route(StrEnum):
+    """How a kernel keeps pods off the device, by the capability it needs."""
+
+    SWAPFILE = "swapfile"  # openEuler: each cgroup is bound to a device
+    LIMIT = "swap-limit"
+
+
+class Limits(NamedTuple):
+    """By UID, how much a pod may have on the device."""
+
+    sizes: tuple[tuple[str, int], ...] = ()
+
+
+def find_route(available: frozenset[str], device: SwapDevice | None) -> Route | None:
+    """The best way this kernel has for this device."""
+    if Route.SWAPFILE.value in available and device is not None and device.path.startswith("/"):
+        return Route.SWAPFILE
+    return Route.LIMIT if Route.LIMIT.value in available else None
+
+
+def usable(device: SwapDevice, floor: float) -> int:
+    """Bytes of the device that may be used; 0 where its size is not known."""
+    return int((device.size or 0) * (1 - floor))
+
+
+def limit(levels: Mapping[str, Level], device: SwapDevice, floor: float, pod_ratio: float, before: Limits) -> Limits:
+    """
+    How much each of these pods may have. Finite in any case; what stood ``before`` stays as long as it is about right.
+
+    The policy moves less: the limit is for what the kernel moves by itself when memory runs short.
+    """
+    most = usable(device, floor)
+    wanted = {
+        uid: max(_LEAST, int(cap(each.current + each.offloaded, pod_ratio) * _HEADROOM)) for uid, each in levels.items()
+    }
+    total = sum(wanted.values())
+    known = dict(before.sizes)
+    sizes: list[tuple[str, int]] = []
+    for uid, size in sorted(wanted.items()):
+        fair = (size if total <= most else size * most // total) // PAGE * PAGE
+        old = known.get(uid)
+        fits = old is not None and fair * _OUTGROWN <= old <= fair * _OVERSIZED
+        sizes.append((uid, old if fits and old is not None else _generous(fair, total, most)))
+    return Limits(tuple(sizes))
+
+
+def _generous(fair: int, total: int, most: int) -> int:
+    """With room to grow, so that it is not written again every tick, as far as the device has that."""
+    return fair if total * _HEADROOM > most else int(fair * _HEADROOM) // PAGE * PAGE
+
+
+def limit_writes(others: Iterable[PodSample], low: Iterable[PodSample], limits: Limits, policy: str) -> list[Write]:
+    """In cgroup v2: 0 for the pods of ``others``, and for ``low`` ones their limit, also in the containers."""
+    sizes = dict(limits.sizes)
+    writes = [_close(each, Knob.MEMORY_SWAP_MAX, "0", policy) for each in others]
+    for sample in low:
+        size = sizes.get(sample.pod.uid)
+        if size is not None:
+            writes.extend(_open(sample, Knob.MEMORY_SWAP_MAX, str(size), policy))
+    return writes
+
+
+def swapfile_writes(others: Iterable[PodSample], low: Iterable[PodSample], device: str, policy: str) -> list[Write]:
+    """On openEuler, cgroup v1: children have a binding of their own, so the containers of both are written too."""
+    writes: list[Write] = []
+    for sample in others:
+        pod = _close(sample, Knob.MEMORY_SWAPFILE, "none", policy)
+        writes.extend((pod, *(pod._replace(target=cgroup(each)) for each in sample.container_cgroups)))
+    for sample in low:
+        writes.extend(_open(sample, Knob.MEMORY_SWAPFILE, device, policy))
+    return writes
+
+
+def _close(sample: PodSample, knob: Knob, value: str, policy: str) -> Write:
+    reason = "not low priority: kept off the swap device, which is for low-priority pods only"
+    return Write(cgroup(sample.cgroup or ""), knob, value, policy, reason, phase=CLOSE_PHASE, chain=CHAIN)
+
+
+def _open(sample: PodSample, knob: Knob, value: str, policy: str) -> list[Write]:
+    reason = f"low priority ({sample.pod.intent.origin}): cold memory may be moved to the swap device"
+    pod = Write(cgroup(sample.cgroup or ""), knob, value, policy, reason, phase=POD_PHASE, chain=CHAIN)
+    below = (cgroup(each) for each in sample.container_cgroups)
+    return [pod, *(pod._replace(target=each, phase=CONTAINER_PHASE) for each in below)]

@@ -1,0 +1,429 @@
+"""The overcommit policy as a whole: who is asked for how much, and every reason why nobody is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import pytest
+
+from plimsoll.config.overcommit_section import OvercommitSection
+from plimsoll.model.memory import DeviceTraffic, Offload, SwapDevice
+from plimsoll.model.overcommit import Overcommit, Pause
+from plimsoll.model.plan import Knob, Reclaim, Selector, Watch
+from plimsoll.model.pod import Priority
+from plimsoll.model.snapshot import CgroupState, PodSample
+from plimsoll.policies.overcommit import DEVICE as LACKS_DEVICE
+from plimsoll.policies.overcommit import MAX_TOTAL, POLICY, State, decide
+from plimsoll.policies.overcommit_pod import MAX_RECLAIM
+from plimsoll.policies.overcommit_swap import PAGE
+from plimsoll.policies.policy import Decision
+from plimsoll.simulator.paging import PodMemoryModel
+from plimsoll.simulator.paging_node import PagingNode
+from tests.fixtures.colocated import GIB, UID, path, sample
+from tests.fixtures.paging import DEVICE, MIB, STOCK, low, memory, node, section
+
+GENERATIONS = (*STOCK, "lru-gen")
+
+
+class Run(NamedTuple):
+    decision: Decision[State]
+    at: float
+
+    @property
+    def figures(self) -> Overcommit:
+        assert self.decision.overcommit is not None
+        return self.decision.overcommit
+
+    def pause(self, number: int = 1) -> Pause:
+        return next(each.pause for each in self.figures.pods if each.uid == UID.format(number))
+
+
+def settled(
+    *pods: PodSample,
+    config: OvercommitSection | None = None,
+    seconds: float = 150.0,
+    device: SwapDevice | None = DEVICE,
+    capabilities: tuple[str, ...] = STOCK,
+    total: int = 64 * GIB,
+) -> Run:
+    """The decision of the moment when these pods have been there for so long, unchanged, and were never asked yet."""
+    config = section() if config is None else config
+    state, at = State(), 1000.0
+    decision = decide(node(*pods, at=at, device=device, capabilities=capabilities, total=total), config, state)
+    # Held back meanwhile, so that what is looked at is the first request.
+    held = replace(device, dedicated=False) if device is not None else None
+    while at < 1000.0 + seconds - 10.0:
+        at += 5.0
+        decision = decide(
+            node(*pods, at=at, device=held, capabilities=capabilities, total=total), config, decision.state
+        )
+    return then(Run(decision, at), *pods, config=config, device=device, capabilities=capabilities, total=total)
+
+
+def then(
+    run: Run,
+    *pods: PodSample,
+    config: OvercommitSection | None = None,
+    after: float = 10.0,
+    device: SwapDevice | None = DEVICE,
+    capabilities: tuple[str, ...] = STOCK,
+    offloads: dict[str, Offload] | None = None,
+    total: int = 64 * GIB,
+) -> Run:
+    """The next decision."""
+    at = run.at + after
+    seen = node(*pods, at=at, device=device, capabilities=capabilities, offloads=offloads, total=total)
+    return Run(decide(seen, section() if config is None else config, run.decision.state), at)
+
+
+def test_the_first_request() -> None:
+    """Half a hundredth of what it has, of the pod's own cgroup, once; and its watch beside it."""
+    run = settled(low())
+    (reclaim,) = run.decision.reclaims
+    assert reclaim == Reclaim(
+        UID.format(1), reclaim.target, int(1.28 * MIB) // PAGE * PAGE, "overcommit", reclaim.reason, 200
+    )
+    assert reclaim.target.path == path(1)
+    (watch,) = run.decision.watches
+    assert watch.pod == UID.format(1)
+    assert [each.path for each in watch.targets] == [path(1), f"{path(1)}/c0.scope"]
+    assert (watch.selector, watch.rate) == (Selector.PLAIN, 0)
+
+
+def test_only_at_the_interval() -> None:
+    """In the ticks between, watches and writes stand, and nothing is asked for."""
+    run = settled(low())
+    soon = then(run, low(), after=5.0)
+    assert soon.decision.reclaims == ()
+    assert soon.decision.writes == run.decision.writes
+    assert soon.decision.watches == run.decision.watches
+    assert len(then(soon, low(), after=5.0).decision.reclaims) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "capabilities", "pause", "missing"),
+    [
+        ({"ratio": 1.0}, DEVICE, STOCK, Pause.OFF, ()),
+        ({"swapDevice": None}, DEVICE, STOCK, Pause.NO_DEVICE, (LACKS_DEVICE,)),
+        ({}, None, STOCK, Pause.NO_DEVICE, (LACKS_DEVICE,)),
+        ({}, replace(DEVICE, active=False), STOCK, Pause.NO_DEVICE, (LACKS_DEVICE,)),
+        ({}, replace(DEVICE, size=None), STOCK, Pause.NO_DEVICE, (LACKS_DEVICE,)),
+        ({}, DEVICE, ("memory-reclaim",), Pause.NO_LIMIT, ("swapfile", "swap-limit")),
+        ({}, DEVICE, ("swap-limit",), Pause.NO_RECLAIM, ("memory-reclaim",)),
+    ],
+)
+def test_what_makes_it_impossible(
+    changes: dict[str, object],
+    device: SwapDevice | None,
+    capabilities: tuple[str, ...],
+    pause: Pause,
+    missing: tuple[str, ...],
+) -> None:
+    """Nothing at all is wanted, so all is put back, and what is missing has a name."""
+    run = settled(low(), config=section(**changes), device=device, capabilities=capabilities)
+    wanted = run.decision
+    assert (wanted.writes, wanted.watches, wanted.reclaims) == ((), (), ())
+    assert (run.figures.pause, wanted.lacking) == (pause, missing)
+
+
+@pytest.mark.parametrize(
+    ("device", "pause"),
+    [
+        (replace(DEVICE, dedicated=False), Pause.SHARED),
+        (replace(DEVICE, used=int(3.3 * GIB)), Pause.DEVICE_FULL),
+        (replace(DEVICE, used=None), Pause.DEVICE_FULL),
+        (replace(DEVICE, written=1 << 40), Pause.WRITE_BUDGET),
+    ],
+)
+def test_what_stops_all(device: SwapDevice, pause: Pause) -> None:
+    """No pod is asked; the limits stay, or the device would be shared all the more."""
+    before = settled(low())
+    run = then(before, low(), device=device)
+    assert (run.figures.pause, run.decision.reclaims) == (pause, ())
+    assert run.decision.writes == before.decision.writes
+
+
+def test_a_shared_device_can_be_allowed() -> None:
+    """And one of which it is not known is not known to be shared."""
+    shared = replace(DEVICE, dedicated=False)
+    assert settled(low(), config=section(stopWhenShared=False), device=shared).decision.reclaims
+    assert settled(low(), device=replace(DEVICE, dedicated=None)).decision.reclaims
+
+
+def test_zram_has_no_write_budget() -> None:
+    """It is memory, and wears nothing out."""
+    zram = replace(DEVICE, kind="zram")
+    run = then(settled(low(), device=zram), low(), device=replace(zram, written=1 << 40))
+    assert run.decision.reclaims
+    assert run.figures.write_budget is None
+
+
+def test_high_pressure_stops_all_at_once() -> None:
+    """Also between two requests: what DAMON pages out by itself is stopped."""
+    waiting = replace(sample(9, Priority.HIGH), stall_rates={"memory": (0.2, None)})
+    capabilities = (*STOCK, "damon")
+    run = settled(low(), capabilities=capabilities, total=GIB)
+    assert run.decision.watches[0].rate > 0
+    alarmed = then(run, low(), waiting, after=5.0, capabilities=capabilities, total=GIB)
+    assert (alarmed.figures.pause, alarmed.decision.watches[0].rate) == (Pause.HIGH_PRESSURE, 0)
+
+
+def test_reached() -> None:
+    """Half is on the device: 2.0. With a little less, still; with much less, no more."""
+    run = settled(low(1, memory(128 * MIB, 128 * MIB)))
+    assert (run.figures.pause, run.figures.ratio, run.decision.reclaims) == (Pause.REACHED, 2.0, ())
+    run = then(run, low(1, memory(131 * MIB, 125 * MIB)))
+    assert run.figures.reached
+    assert not then(run, low(1, memory(160 * MIB, 96 * MIB))).figures.reached
+
+
+def test_budget() -> None:
+    """No more than what they have too much is asked for."""
+    config = section(target="budget", budget="255Mi")
+    assert settled(low(), config=config).decision.reclaims[0].size == MIB
+    assert settled(low(), config=section(target="budget", budget="1Gi")).figures.pause is Pause.REACHED
+
+
+@pytest.mark.parametrize(
+    ("pod", "pause"),
+    [
+        (low(1, reclaim=False), Pause.OWNER),
+        (low(1, memory(60 * MIB)), Pause.FLOOR),
+        (low(1, memory(protected=256 * MIB)), Pause.FLOOR),
+        (low(1, floor=256 * MIB), Pause.FLOOR),
+        (low(1, memory(65 * MIB, 200 * MIB)), Pause.CAPPED),
+        (low(1, stalls=(0.0, None)), Pause.NONE),
+        (low(1, memory(refaulted=None, swap_traffic=None), stalls=(0.0, None)), Pause.UNKNOWN),
+    ],
+)
+def test_what_stops_one(pod: PodSample, pause: Pause) -> None:
+    """The other pod is asked as ever."""
+    other = low(2, memory(1024 * MIB))
+    run = settled(pod, other)
+    assert run.pause() is pause
+    asked = {each.pod for each in run.decision.reclaims}
+    assert asked == {UID.format(2)} | ({UID.format(1)} if pause is Pause.NONE else set())
+
+
+def test_the_floor_is_never_crossed() -> None:
+    """Only what is above the pod's own memory.min is asked for: the kernel would take it all."""
+    kept = 256 * MIB - 2 * PAGE
+    assert settled(low(1, memory(protected=kept))).decision.reclaims[0].size == 2 * PAGE
+
+
+def test_no_pod_carries_more_than_its_part() -> None:
+    """Three quarters of it may go, and it has given all of that but three pages."""
+    given = 192 * MIB - 3 * PAGE
+    run = settled(low(1, memory(256 * MIB - given, given)), low(2, memory(1024 * MIB)), config=section(podFloor=0))
+    assert {each.pod: each.size for each in run.decision.reclaims}[UID.format(1)] == 3 * PAGE
+
+
+def test_probation() -> None:
+    """A pod that is new, or whose memory is still moving, is left alone."""
+    assert settled(low(), seconds=85.0).pause() is Pause.PROBATION
+    run = settled(low(), seconds=85.0)
+    moved = then(run, low(1, memory(400 * MIB)))
+    assert moved.pause() is Pause.PROBATION
+    assert then(moved, low(1, memory(400 * MIB)), after=29.0).pause() is Pause.PROBATION
+    assert then(moved, low(1, memory(400 * MIB)), after=30.0).pause() is Pause.NONE
+
+
+def test_a_cgroup_made_again_is_a_new_pod() -> None:
+    """A static pod keeps its UID."""
+    run = settled(low())
+    again = replace(low(), cgroup=path(5), container_cgroups=())
+    assert then(run, again).pause() is Pause.PROBATION
+
+
+def test_a_pod_under_way_is_not_asked_again() -> None:
+    """Its last request is still being carried out."""
+    run = settled(low())
+    assert then(run, low(), offloads={UID.format(1): Offload(busy_bytes=1)}).pause() is Pause.BUSY
+
+
+def test_pods_that_are_not_acted_upon() -> None:
+    """Whatever they have, they are not in the ratio, and not asked."""
+    unmanaged = replace(sample(3, Priority.LOW, managed=False), memory=memory())
+    normal = replace(sample(4, Priority.NORMAL), memory=memory())
+    gone = replace(low(5), state=CgroupState.GONE)
+    deleting = low(6)
+    deleting = replace(deleting, pod=replace(deleting.pod, object=replace(deleting.pod.object, deleting=True)))
+    unknown = replace(low(7), memory=None)
+    run = settled(low(), unmanaged, normal, gone, deleting, unknown)
+    assert {each.pod for each in run.decision.reclaims} == {UID.format(1)}
+    assert run.figures.physical == 2 * 256 * MIB
+    assert {each.pod for each in run.decision.watches} == {UID.format(1), UID.format(6)}
+
+
+def test_swap_limits() -> None:
+    """The others are closed before a low-priority pod is opened, with its containers; one left alone is closed too."""
+    run = settled(low(1, containers=2), low(2, reclaim=False), sample(3, Priority.NORMAL), sample(4, Priority.HIGH))
+    values = {each.target.path: (each.value, each.phase) for each in run.decision.writes}
+    assert {each.knob for each in run.decision.writes} == {Knob.MEMORY_SWAP_MAX}
+    closed = {path(2), path(3), path(4)}
+    assert {each for each, (value, _) in values.items() if value == "0"} == closed
+    opened = {each: value for each, value in values.items() if each not in closed}
+    assert set(opened) == {path(1), f"{path(1)}/c0.scope", f"{path(1)}/c1.scope"}
+    assert len({value for value, _ in opened.values()}) == 1
+    assert max(values[each][1] for each in closed) < values[path(1)][1] < values[f"{path(1)}/c0.scope"][1]
+    assert {each.chain for each in run.decision.writes} == {"overcommit"}
+
+
+def test_openeuler_binds_to_the_device() -> None:
+    """Children have a binding of their own there, so containers of both kinds are written."""
+    run = settled(low(), sample(2, Priority.HIGH), capabilities=("swapfile", "memory-reclaim"))
+    assert {(each.target.path, each.value) for each in run.decision.writes} == {
+        (path(1), "/dev/vdb"),
+        (f"{path(1)}/c0.scope", "/dev/vdb"),
+        (path(2), "none"),
+        (f"{path(2)}/c0.scope", "none"),
+    }
+    assert run.decision.reclaims[0].swappiness is None
+
+
+def test_a_device_without_a_path_cannot_be_bound_to() -> None:
+    """memory.swapfile takes a path and nothing else."""
+    device = replace(DEVICE, path="LABEL=low")
+    run = settled(low(), device=device, capabilities=("swapfile", "memory-reclaim"))
+    assert run.figures.pause is Pause.NO_LIMIT
+
+
+def test_one_request_and_all_of_them_are_bounded() -> None:
+    """However much there is: what is asked for takes well under a second of the kernel's time."""
+    config = section(step={"start": 0.2, "largest": 0.2}, writeBudget="1Gi")
+    device = replace(DEVICE, size=1 << 42)
+    run = settled(*(low(number, memory(64 * GIB)) for number in range(1, 6)), config=config, device=device)
+    sizes = [each.size for each in run.decision.reclaims]
+    assert max(sizes) == MAX_RECLAIM
+    assert sum(sizes) == MAX_TOTAL
+
+
+def test_who_was_not_asked_comes_first() -> None:
+    """What is left of a bound goes round."""
+    config = section(step={"start": 0.2, "largest": 0.2}, writeBudget="1Gi")
+    device = replace(DEVICE, size=1 << 42)
+    pods = [low(number, memory(64 * GIB)) for number in range(1, 6)]
+    run = settled(*pods, config=config, device=device)
+    first = {each.pod for each in run.decision.reclaims}
+    run = then(run, *pods, config=config, device=device)
+    assert not first & {each.pod for each in run.decision.reclaims}
+
+
+def test_who_feels_it_comes_last() -> None:
+    """Within the watermark, but not at all is better."""
+    config = section(step={"start": 0.2, "largest": 0.2}, watermark=0.05, writeBudget="1Gi")
+    device = replace(DEVICE, size=1 << 42)
+    feels = [low(number, memory(64 * GIB), stalls=(0.01, 0.01)) for number in (1, 2)]
+    quiet = [low(number, memory(64 * GIB)) for number in (3, 4)]
+    run = settled(*feels, *quiet, config=config, device=device)
+    assert {each.pod for each in run.decision.reclaims} == {UID.format(3), UID.format(4)}
+
+
+# --- what is cold
+
+
+def test_only_what_is_cold_is_taken() -> None:
+    """Nine tenths of it, and nothing while that is not known or is too little to tell."""
+    unknown = settled(low(), capabilities=GENERATIONS)
+    assert unknown.pause() is Pause.PROBATION
+    assert unknown.decision.watches[0].selector is Selector.MGLRU
+    some = settled(low(1, memory(cold=14 * MIB)), capabilities=GENERATIONS)
+    assert some.decision.reclaims[0].size == int(14 * MIB * 0.9) // PAGE * PAGE
+    # 12.8 MiB are a twentieth of the pod.
+    assert settled(low(1, memory(cold=12 * MIB)), capabilities=GENERATIONS).pause() is Pause.WARM
+
+
+def test_what_was_freed_is_not_cold_any_more() -> None:
+    """The same figure again is an old one: only what is left of it may be taken."""
+    pod = low(1, memory(cold=14 * MIB))
+    run = settled(pod, capabilities=GENERATIONS)
+    size = run.decision.reclaims[0].size
+    run = then(run, pod, capabilities=GENERATIONS, offloads={UID.format(1): Offload(freed=0)})
+    run = then(run, pod, capabilities=GENERATIONS, offloads={UID.format(1): Offload(freed=size)})
+    assert run.pause() is Pause.WARM
+
+
+def test_damon_takes_by_itself_and_its_swap_cache_is_emptied() -> None:
+    """A rate instead of requests; then, of what was added on the device, four fifths."""
+    capabilities = (*STOCK, "damon")
+    run = settled(low(), capabilities=capabilities, total=GIB)
+    assert run.decision.reclaims == ()
+    (watch,) = run.decision.watches
+    assert watch == Watch(UID.format(1), watch.targets, Selector.DAMON, "overcommit", 2 * MIB)
+    out = low(1, memory(256 * MIB, 15 * MIB, swap_cached=15 * MIB, swap_traffic=DeviceTraffic(0, 15 * MIB)))
+    run = then(run, out, capabilities=capabilities, total=GIB)
+    (flush,) = run.decision.reclaims
+    assert flush.size == 12 * MIB
+    assert then(run, out, capabilities=capabilities, total=GIB).decision.reclaims == ()
+
+
+def test_what_was_read_back_is_not_flushed() -> None:
+    """It is in the swap cache too, and hot: that ran away in the prototype."""
+    capabilities = (*STOCK, "damon")
+    before = low(1, memory(100 * MIB, 160 * MIB))
+    run = settled(before, capabilities=capabilities, total=GIB)
+    back = low(1, memory(256 * MIB, 160 * MIB, swap_cached=160 * MIB))
+    assert then(run, back, capabilities=capabilities, total=GIB).decision.reclaims == ()
+
+
+# --- in the model
+
+
+def model(*capabilities: str, seconds: float, silent: bool = False) -> tuple[PodMemoryModel, list[Overcommit]]:
+    """The standard pod after so many seconds under the policy."""
+    pod = sample(1, Priority.LOW)
+    memory_of = PodMemoryModel()
+    world = PagingNode([pod], {pod.pod.uid: memory_of}, (*STOCK, *capabilities), memory=16 * GIB, silent=silent)
+    state, figures = State(), []
+    while world.now < seconds:
+        decision = decide(world.advance(5.0), section(ratio=3.0), state)
+        state = decision.state
+        assert decision.overcommit is not None
+        figures.append(decision.overcommit)
+        world.carry_out(decision.writes, decision.watches, decision.reclaims)
+    return memory_of, figures
+
+
+@pytest.mark.parametrize("capability", ["damon", "lru-gen"])
+def test_what_is_cold_goes_without_a_stall(capability: str) -> None:
+    """Ten minutes: within a tenth of what the pod needs, and it has not felt it."""
+    pod, figures = model(capability, seconds=600.0)
+    assert pod.current <= pod.needed * 1.1
+    assert pod.stalled <= 0.1
+    ratios = [each.ratio or 1.0 for each in figures]
+    assert max(after - before for before, after in pairwise(ratios)) < 0.5
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_finding_out_costs_no_more_than_its_budget(silent: bool) -> None:
+    """Without a selector, also on the classic LRU, whose memory.pressure says nothing."""
+    pod, _ = model(seconds=900.0, silent=silent)
+    # Ten minutes' worth to begin with, as much as came in since, and one request.
+    assert 0.0 < pod.stalled <= 0.6 + 0.9 + 0.3
+    assert pod.current <= 160 * MIB
+
+
+def test_a_pod_whose_memory_became_hot_backs_off() -> None:
+    """Nothing is taken from it while it reads back; and it has all of it."""
+    pod = sample(1, Priority.LOW)
+    memory_of = PodMemoryModel()
+    world = PagingNode([pod], {pod.pod.uid: memory_of}, GENERATIONS, memory=16 * GIB)
+    state, asked = State(), []
+    while world.now < 600.0:
+        if world.now == 350.0:
+            memory_of.phase(None, 2.6, 40 * MIB)
+        decision = decide(world.advance(5.0), section(ratio=3.0), state)
+        state = decision.state
+        asked.extend((world.now, each.size) for each in decision.reclaims)
+        world.carry_out(decision.writes, decision.watches, decision.reclaims)
+    assert asked
+    assert [each for each in asked if 355.0 <= each[0] <= 500.0] == []
+    assert memory_of.current >= 136 * MIB
+
+
+def test_the_policy_declares_what_it_does() -> None:
+    """The registry holds it to that."""
+    assert POLICY.reclaims
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE}

@@ -38,6 +38,15 @@ FEATURES = {
         telling(events=True, podConditions=True),
         {**OBSERVE, "rules": OBSERVE["rules"] | EVENTS | CONDITIONS},
     ),
+    "a swap device that is observed": (
+        {"config": {"overcommit": {"swapDevice": "/dev/vdb"}}},
+        {**OBSERVE, "host": OBSERVE["host"] | {"/dev/vdb": "ro"}},
+    ),
+    "a swap device that is used": (
+        {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb"}}},
+        {**ENFORCE, "host": ENFORCE["host"] | {"/dev/vdb": "ro"}},
+    ),
+    "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
 }
 

@@ -57,7 +57,10 @@ def test_every_mistake_is_told_at_once_with_its_line_and_cure():
             "use one of: 'high', 'normal' or 'low'"
         ),
         "f.yaml:9: http.listen: 5 has the wrong type, give text (in quotes)",
-        "f.yaml:10: speed: there is no such key, use one of: http, log, notices, overcommit, preemption, pressure, priority",
+        (
+            "f.yaml:10: speed: there is no such key, use one of: "
+            "http, log, notices, overcommit, preemption, pressure, priority"
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Memory overcommit on a stock kernel: three settings, and cold memory of low-priority pods goes to their own device."""
+"""Memory overcommit on a stock kernel: cold memory of low-priority pods goes to a device of their own."""
 
 from __future__ import annotations
 

@@ -97,6 +97,18 @@ capabilities:
 - name: token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
+{{- with include "plimsoll.swapDevice" . }}
+- name: swap-device
+  mountPath: {{ . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/*
+The path of the swap device of low-priority pods, if there is one; which device it is can only be told by looking at it.
+*/}}
+{{- define "plimsoll.swapDevice" -}}
+{{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
 {{- end }}
 
 {{- define "plimsoll.volumes" -}}
@@ -104,6 +116,11 @@ capabilities:
   hostPath:
     path: /sys/fs/cgroup
     type: Directory
+{{- with include "plimsoll.swapDevice" . }}
+- name: swap-device
+  hostPath:
+    path: {{ . }}
+{{- end }}
 - name: state
   {{- if include "plimsoll.enforces" . }}
   # What stood in the kernel's files before: it must outlive the pod.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from plimsoll.simulator.apiserver import ApiServer
@@ -44,7 +45,7 @@ def test_a_typo_comes_back_as_an_event(tmp_path: Path) -> None:
         arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
         for _ in range(2):
             agent = Running(tmp_path, *arguments)
-            until(lambda: told(agent), "the notice")
+            until(partial(told, agent), "the notice")
             assert agent.stop() == 0
         (event,) = server.events
         assert (event["reason"], event["type"]) == ("IntentRejected", "Warning")

@@ -6,8 +6,6 @@ on the way forward nor while everything is put back; and what is decided is boun
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 
@@ -17,9 +15,9 @@ from hypothesis import strategies as st
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.policy_sections import PreemptionSection
 from plimsoll.model.acting import Status
-from plimsoll.model.cpus import CpuSet, parse_cpus
+from plimsoll.model.cpus import parse_cpus
 from plimsoll.model.frequency import Backend, Bucket, Unit
-from plimsoll.model.plan import Knob, TargetKind, Write
+from plimsoll.model.plan import Knob, TargetKind
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState
 from plimsoll.policies import frequency, registry
@@ -28,7 +26,8 @@ from plimsoll.policies.frequency_demand import Demand
 from plimsoll.policies.frequency_place import Site, place
 from plimsoll.policies.frequency_size import Group, Size, resize
 from plimsoll.policies.registry import enrol
-from plimsoll.simulator.frequency_node import FrequencyNode, SimulatedPod
+from plimsoll.simulator.frequency_node import FrequencyNode
+from tests.fixtures.frequency_history import History, checked, harmed, slow
 from tests.fixtures.machines import machine
 
 # Time is not what is tested, and the machine may be busy.
@@ -82,109 +81,6 @@ def nodes(draw: st.DrawFn) -> FrequencyNode:
         ("cgroup", "kubepods", "frequency", "energy-preference", version),
         turbo={each.package: buckets for each in units} if draw(st.booleans()) else {},
     )
-
-
-def slow(node: FrequencyNode) -> CpuSet:
-    """CPUs of the low group, whether or not the hardware heeds that already."""
-    if node.backend is Backend.CPUFREQ:
-        return node.slow()
-    return frozenset().union(*(each.cpus for each in node.units if node.class_of(each) == 3))
-
-
-def harmed(node: FrequencyNode) -> frozenset[int]:
-    """High-priority pods that may run on a slow CPU."""
-    found = slow(node)
-    return frozenset(
-        each.number
-        for each in node.pods.values()
-        if each.priority is Priority.HIGH
-        and each.managed
-        and each.state is CgroupState.FOUND
-        and (each.pinned or each.cpus) & found
-    )
-
-
-def checked(node: FrequencyNode, done: Iterable[Write]) -> Iterator[Write]:
-    """The writes, each after it was seen to harm nobody who was not harmed before."""
-    before = harmed(node)
-    for write in done:
-        after = harmed(node)
-        assert after <= before, f"{write} harmed {after - before}"
-        assert all(each.cpus for each in node.pods.values())
-        before = after
-        yield write
-
-
-class History:
-    """
-    What happens to a node that is not of our doing, a second at a time: load that goes up and down, pods that come, go
-    and change, the kubelet, hotplug where ``hotplug``, a kernel that refuses some writes.
-    """
-
-    def __init__(self, node: FrequencyNode, seed: int, *, hotplug: bool = True) -> None:
-        self._node = node
-        self._everything = node.units
-        self._random = random.Random(seed)
-        self._share: float | None = 0.1
-        self._refused = self._random.choice([0.0, 0.0, 0.1, 0.5])
-        happenings = [self._add, self._add, self._remove, self._priority, self._pin, self._kubelet, self._state]
-        self._happenings = [*happenings, self._hotplug] if hotplug else happenings
-        node.add(1, Priority.HIGH)
-        node.add(2, Priority.LOW)
-
-    def go_on(self) -> None:
-        chance = self._random
-        for _ in range(chance.choice([0, 0, 0, 1, 2])):
-            chance.choice(self._happenings)()
-        if chance.random() < 0.15:
-            # Mostly little is used, so that there is something to give up, and to grow again.
-            self._share = chance.choice([0.0, 0.1, 0.1, 0.5, 1.0, None])
-        for each in self._node.pods.values():
-            each.usage = None if self._share is None else self._share * len(each.cpus)
-            each.waited = 0.5 if self._share == 1.0 else 0.0
-
-    def fails(self, _: Write) -> bool:
-        return self._random.random() < self._refused
-
-    def sometimes(self) -> bool:
-        return self._random.random() < 0.2
-
-    def below(self, number: int) -> int:
-        return self._random.randrange(number)
-
-    def _one(self) -> SimulatedPod:
-        return self._random.choice(list(self._node.pods.values()))
-
-    def _add(self) -> None:
-        number = self._random.randint(1, 6)
-        if number not in self._node.pods:
-            self._node.add(
-                number,
-                self._random.choice(list(Priority)),
-                managed=self._random.random() < 0.9,
-                request_millis=self._random.choice([None, None, 0, 500, 6000]),
-            )
-
-    def _remove(self) -> None:
-        if len(self._node.pods) > 1:
-            self._node.remove(self._one().number)
-
-    def _priority(self) -> None:
-        self._one().priority = self._random.choice(list(Priority))
-
-    def _pin(self) -> None:
-        self._one().pinned = frozenset(self._random.sample(sorted(self._node.cpus), self._random.choice([0, 0, 1])))
-
-    def _kubelet(self) -> None:
-        # It, or the runtime, writes over whatever we wrote.
-        self._one().cpus = self._node.cpus
-
-    def _state(self) -> None:
-        self._one().state = self._random.choice([CgroupState.FOUND, CgroupState.PENDING])
-
-    def _hotplug(self) -> None:
-        kept = self._random.sample(self._everything, self._random.randint(1, len(self._everything)))
-        self._node.online(tuple(each for each in self._everything if each in kept))
 
 
 SEEDS, LENGTHS = st.integers(0, 1 << 32), st.integers(1, 60)

@@ -209,6 +209,19 @@ def test_a_high_pod_on_slow_cpus_makes_them_fast() -> None:
     assert run.low > 0
 
 
+def test_what_could_not_be_made_slow_is_not_once_a_high_pod_is_there() -> None:
+    """The write failed; before it is tried again somebody lets the high pod run there."""
+    run = started()
+    run.tick()
+    run.tick(CLOS_ASSOCIATION="")
+    assert run.low == 1
+    assert not run.node.slow()
+    run.node.pods[WEB].cpus = run.node.cpus
+    written = run.tick()
+    assert run.low == 0
+    assert not [each for each in written if each.knob is Knob.CLOS_ASSOCIATION]
+
+
 def test_strays_are_told() -> None:
     """While such a pod is on slow CPUs for too long its owner is told why."""
     run = started()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import Reading
 from plimsoll.kernel.knob import KNOBS, KnobFile, Knobs
+from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Target
 
@@ -53,6 +54,10 @@ class Exchange:
             value = _value(reading := file.read())
             return Look(_outcome(reading, value), reading.errno, file.identity, value or "")
 
+    def original(self, target: Target, knob: Knob, text: str) -> str:
+        """What is to be put back some day where ``text`` stands now, before our first write."""
+        return self._knobs.original(target, knob, text)
+
     def put(self, target: Target, knob: Knob, identity: int, value: str) -> Put:
         """Write ``value``, if this is still the cgroup that was looked at, and read it back."""
         file = self._knobs.open(target, knob)
@@ -76,7 +81,7 @@ class Exchange:
                 return Put(Outcome.OK, 0, after)
             return Put(Outcome.FAILED if spec.exact else Outcome.CLAMPED, 0, after)
 
-    def _write(self, file: KnobFile, value: str) -> tuple[Outcome, int]:
+    def _write(self, file: KnobFile | RegisterKnob, value: str) -> tuple[Outcome, int]:
         answer = file.write(value)
         for attempt in range(_RETRIES):
             if answer[0] is not Outcome.BUSY:

@@ -56,7 +56,9 @@ class Verdict(Enum):
 
 def judge(spec: KnobSpec, holding: Holding | None, record: Record | None, current: str, wanted: str) -> Verdict:
     """``record`` is the journal's for this very cgroup, ``current`` what stands there now."""
-    if spec.same(current, wanted):
+    # A ceiling that shows what is wanted only because of another one was not asked for.
+    unasked = spec.capped and record is not None and not spec.same(record.last[-1], wanted)
+    if spec.same(current, wanted) and not unasked:
         return Verdict.STANDS
     if record is None:
         return Verdict.TAKE
@@ -65,7 +67,8 @@ def judge(spec: KnobSpec, holding: Holding | None, record: Record | None, curren
         return Verdict.SET if ours else Verdict.FOREIGN
     if holding.foreign:
         return Verdict.SET
-    if not spec.same(current, holding.stands):
+    passing = spec.capped and holding.asked != "" and spec.rounded(current, holding.asked)
+    if not spec.same(current, holding.stands) and not passing:
         return Verdict.FOREIGN
     # The kernel took this value and kept another: asking again would change nothing.
     return Verdict.STANDS if holding.asked == wanted else Verdict.SET
@@ -76,9 +79,22 @@ def is_ours(spec: KnobSpec, record: Record, current: str) -> bool:
     return any(spec.rounded(current, each) for each in record.last)
 
 
+def asked_of(spec: KnobSpec, record: Record, current: str) -> str:
+    """Which of our last values it is that stands there; ``""`` where it may be more than one of them."""
+    for each in reversed(record.last):
+        if spec.same(current, each) or (spec.rounded(current, each) and not spec.capped):
+            return each
+    return ""
+
+
 def is_original(spec: KnobSpec, record: Record, current: str) -> bool:
     """Whether the original stands there, be it only as far as it was written when somebody was killed."""
-    return spec.same(current, record.original) or spec.begun(current, record.original)
+    return spec.same(current, record.original) or spec.begun(current, record.original) or is_torn(spec, record, current)
+
+
+def is_torn(spec: KnobSpec, record: Record, current: str) -> bool:
+    """Whether what stands there was left by somebody who was killed while going from one of these values to another."""
+    return spec.mixed(current, (record.original, *record.last)) and not is_back(spec, record, current)
 
 
 def is_back(spec: KnobSpec, record: Record, current: str) -> bool:

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from plimsoll.actuators.exchange import Exchange, Look
-from plimsoll.actuators.holding import Holding, Verdict, is_back, is_original, is_ours, judge, judge_return
+from plimsoll.actuators.holding import (
+    Holding,
+    Verdict,
+    asked_of,
+    is_back,
+    is_original,
+    is_ours,
+    is_torn,
+    judge,
+    judge_return,
+)
 from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Entry, Key, Record
 from plimsoll.actuators.restoration import KEPT, RELEASED, putting_back
@@ -142,7 +152,7 @@ class Intake:
         elif is_ours(spec, record, found.text):
             outcome = Outcome.UNCHANGED
             holding.stands = found.text
-            holding.asked = next(each for each in reversed(record.last) if spec.rounded(found.text, each))
+            holding.asked = asked_of(spec, record, found.text)
             self._standing.holdings[place] = holding
         elif is_back(spec, record, found.text):
             outcome = Outcome.UNCHANGED
@@ -201,8 +211,8 @@ class Intake:
                 last=record.last if is_ours(KNOBS[write.knob], record, found.text) else (found.text,),
                 policy=write.policy,
                 on_exit=write.on_exit,
-                phase=write.phase,
-                chain=write.chain,
+                phase=max(record.phase, write.phase),
+                chain=record.chain or write.chain,
             )
             if now != record:
                 tick.notes.append(Entry(Key(*write.key, found.identity), now))
@@ -242,14 +252,22 @@ class Intake:
     def _due(self, write: Write, found: Look, record: Record | None) -> Due:
         key = Key(*write.key, found.identity)
         if record is None:
-            now = Record(found.text, (write.value,), write.on_exit, write.policy, write.phase, write.chain)
+            original = self._exchange.original(*write.key, found.text)
+            now = Record(original, (write.value,), write.on_exit, write.policy, write.phase, write.chain)
             return Due(write, found.identity, found.text, Entry(key, now), first=True)
         # Until it is tried, what stands there is ours too; somebody else's is not, and the original is known.
         spec = KNOBS[write.knob]
-        before = is_ours(spec, record, found.text) and not spec.same(found.text, write.value)
-        last = (found.text, write.value) if before else (write.value,)
+        known = is_ours(spec, record, found.text) or is_torn(spec, record, found.text)
+        before = known and not spec.same(found.text, write.value)
+        # Of a ceiling only what was asked for is known for sure: what shows may be lower for a while.
+        stood = record.last[-1] if spec.capped else found.text
+        last = (stood, write.value) if before else (write.value,)
         now = record._replace(
-            last=last, policy=write.policy, on_exit=write.on_exit, phase=write.phase, chain=write.chain
+            last=last,
+            policy=write.policy,
+            on_exit=write.on_exit,
+            phase=max(record.phase, write.phase),
+            chain=record.chain or write.chain,
         )
         entry = None if now == record else Entry(key, now)
         return Due(write, found.identity, found.text, entry)

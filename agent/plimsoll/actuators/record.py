@@ -33,7 +33,8 @@ class Record(NamedTuple):
     What is known of a knob we changed. Values are as the kernel spelled them, without the end of the line.
 
     ``original`` stood there before our first write. ``last``: the values of ours that may stand there, one or two: a
-    crash leaves open whether the later one reached the kernel. ``phase`` and ``chain`` are the write's.
+    crash leaves open whether the later one reached the kernel. ``phase`` is the highest of any write, ``chain`` that of
+    the first with one: an earlier value may still stand there, and what depends on it was written after that one.
     """
 
     original: str

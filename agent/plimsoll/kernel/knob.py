@@ -10,13 +10,17 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 
+from plimsoll.kernel.cap import lifted
 from plimsoll.kernel.cgroup import Hierarchies, Mode, limit_bytes
 from plimsoll.kernel.hostfs import Directory, HostFs, Reading
+from plimsoll.kernel.isst.mixture import mixed
+from plimsoll.kernel.isst.registers import Registers
+from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Knob, Target, TargetKind
@@ -78,7 +82,8 @@ class KnobSpec(NamedTuple):
     ``normalise`` gives the one spelling by which two values are compared. ``paged``: bytes the kernel rounds down to
     whole pages. ``carried``: see there, one for each version of cgroups. ``excludes``: knobs that share a file with
     this one; of two such only one is held at a time, or neither would know its original. ``blank``: how the empty value
-    is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all.
+    is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all. ``capped``: what
+    reads back is less than what was asked for while something else in the kernel asks for less.
     """
 
     knob: Knob
@@ -94,6 +99,7 @@ class KnobSpec(NamedTuple):
     excludes: frozenset[Knob] = frozenset()
     blank: str | None = None
     exact: bool = False
+    capped: bool = False
 
     def file_of(self, target: Target) -> str | None:
         """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
@@ -109,6 +115,10 @@ class KnobSpec(NamedTuple):
             found == f"0 {each.file}={each.reset}" and value.startswith(f"0 {each.file}=") for each in self.carried
         )
 
+    def mixed(self, found: str, values: Collection[str]) -> bool:
+        """Whether ``found`` may be what is left where somebody was killed between the commands that write these."""
+        return self.register is not None and mixed(found, values)
+
     def same(self, one: str, other: str) -> bool:
         """Whether two texts stand for the same value."""
         return one == other or self.normalise(one) == self.normalise(other)
@@ -117,11 +127,13 @@ class KnobSpec(NamedTuple):
         """Whether ``found`` may be what the kernel made of ``value``."""
         if self.same(found, value):
             return True
-        if not self.paged:
+        if not (self.paged or self.capped):
             return False
         given, kept = self.normalise(value), self.normalise(found)
         if not _INTEGER.fullmatch(given) or not _INTEGER.fullmatch(kept):
             return False
+        if self.capped:
+            return int(kept) <= int(given)
         # memory.* are counted in pages, rounded down.
         return int(kept) == int(given) - int(given) % os.sysconf("SC_PAGE_SIZE")
 
@@ -158,8 +170,8 @@ _ALL = (
     KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", normalise=byte_count, paged=True),
     KnobSpec(Knob.MEMORY_SWAPFILE, v1=("memory", "memory.swapfile"), normalise=str.strip),
     # They read back what is in force, not what was asked for: thermal limits and other requests count in.
-    KnobSpec(Knob.SCALING_MIN_FREQ, cpufreq="scaling_min_freq", drift=Drift.YIELD),
-    KnobSpec(Knob.SCALING_MAX_FREQ, cpufreq="scaling_max_freq", drift=Drift.YIELD),
+    KnobSpec(Knob.SCALING_MIN_FREQ, cpufreq="scaling_min_freq", drift=Drift.YIELD, capped=True),
+    KnobSpec(Knob.SCALING_MAX_FREQ, cpufreq="scaling_max_freq", drift=Drift.YIELD, capped=True),
     KnobSpec(Knob.ENERGY_PREFERENCE, cpufreq="energy_performance_preference", drift=Drift.YIELD, normalise=str.strip),
     # Two managers of Speed Select would undo each other for ever: the other one wins.
     *(
@@ -221,8 +233,11 @@ class KnobFile:
     def read(self) -> Reading:
         """What stands there now."""
         reading = self._read(self._file)
-        if self._blank is not None and reading.data is not None and not reading.data.strip():
-            return reading._replace(data=self._blank.encode("ascii"))
+        if self._blank is not None and reading.data is not None:
+            line, end, tail = reading.data.partition(b"\n")
+            if not line.strip():
+                # A recorded file keeps the tail of a longer value until it is cut: then it is not yet as it was.
+                return reading._replace(data=self._blank.encode("ascii") + (end + tail if tail else b""))
         if self._carried is None or reading.data != b"0\n":
             return reading
         beside = self._read(self._carried)
@@ -306,19 +321,30 @@ class KnobFile:
 
 
 class Knobs:
-    """The knobs of one host. No descriptor is held between calls."""
+    """
+    The knobs of one host. No descriptor is held between calls.
 
-    def __init__(self, host: HostFs, hierarchies: Hierarchies) -> None:
+    ``registers`` gives those of Speed Select as they are now, ``None`` where there are none: CPUs that go on or off
+    line may change what there is.
+    """
+
+    def __init__(
+        self, host: HostFs, hierarchies: Hierarchies, registers: Callable[[], Registers | None] = lambda: None
+    ) -> None:
         self._host = host
         self._hierarchies = hierarchies
+        self._registers = registers
 
-    def open(self, target: Target, knob: Knob) -> KnobFile | Outcome:
+    def open(self, target: Target, knob: Knob) -> KnobFile | RegisterKnob | Outcome:
         """
-        The knob's file, to be closed by the caller, or why there is none.
+        The knob's file or register, to be closed by the caller, or why there is none.
 
         MISSING: this kernel or host lacks it; GONE: there is no such cgroup (any more).
         """
         spec = KNOBS[knob]
+        if spec.register is not None:
+            registers = self._registers()
+            return Outcome.MISSING if registers is None else RegisterKnob.of(registers, target, knob)
         if target.kind is not TargetKind.CGROUP:
             file = spec.file_of(target)
             return Outcome.MISSING if file is None else _checked(KnobFile(self._host, file, None))
@@ -333,6 +359,12 @@ class Knobs:
             outcome = outcome_of(error.errno or errno.EIO)
             return Outcome.GONE if outcome is Outcome.MISSING else outcome
         return _checked(KnobFile(directory, file, (above, path), spec.carried, spec.blank))
+
+    def original(self, target: Target, knob: Knob, text: str) -> str:
+        """What is to be put back some day where ``text`` stands now: the same, unless that will pass by itself."""
+        spec = KNOBS[knob]
+        file = spec.file_of(target) if knob is Knob.SCALING_MAX_FREQ else None
+        return text if file is None else lifted(self._host, file.rpartition("/")[0], text)
 
     def _home(self, spec: KnobSpec) -> tuple[Directory, str] | None:
         """The hierarchy a knob of a cgroup is in, and what it is called there."""

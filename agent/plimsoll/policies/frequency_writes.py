@@ -19,7 +19,7 @@ from plimsoll.policies.frequency_ceiling import shared_ceiling, shared_floor, sh
 from plimsoll.policies.frequency_groups import HIGH_CLASS, LOW_CLASS, Ground, Groups
 from plimsoll.policies.frequency_roles import Home, node_of
 
-RAISE, TAKE, STEER, LOWER, CLASSES, PRIORITISE, TURBO, SPREAD = 10, 20, 30, 40, 45, 50, 55, 60
+RAISE, OTHERS, STEER, LOWER, CLASSES, PRIORITISE, TURBO = 10, 20, 30, 40, 45, 50, 55
 """The phases. What a high-priority pod could suffer from depends on all that comes before it."""
 
 ALL_RATIOS = "f" * 16
@@ -152,11 +152,11 @@ def _cpusets(scheme: Scheme, *, containers: bool) -> Iterator[Write]:
         cpus = near or scheme.fast or scheme.ground.everything
         yield from _steer(scheme, each, cpus, STEER, containers=containers)
     for each in pods.low:
-        # Also what they are given: nobody of high priority is left there, and where a pod and its containers were
-        # written in two phases cgroup v1 would refuse the way back.
-        yield from _steer(scheme, each, slow, TAKE, containers=containers)
+        # In the same phase what they are given: nobody of high priority is left there. In a later one it would be put
+        # back before everything is fast, also of a pod that has become a high-priority one.
+        yield from _steer(scheme, each, slow, OTHERS, containers=containers)
     for each in pods.both:
-        yield from _steer(scheme, each, scheme.ground.everything - pods.taken, SPREAD, containers=containers)
+        yield from _steer(scheme, each, scheme.ground.everything - pods.taken, OTHERS, containers=containers)
 
 
 def _near(scheme: Scheme, home: Home) -> CpuSet:

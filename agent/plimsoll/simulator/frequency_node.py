@@ -167,10 +167,13 @@ class FrequencyNode:
             kept._replace(phase=-kept.phase, reason=_BACK) for key, kept in self.originals.items() if key not in wanted
         ]
         due = [each for each in (*back, *wanted.values()) if self._stands(each) != each.value or each.reason == _BACK]
-        for write in due:
-            if write.key in self.originals and write.reason != _BACK:
-                # The journal knows the order of the way back before a write is tried.
-                self.originals[write.key] = write._replace(value=self.originals[write.key].value)
+        for write in wanted.values():
+            kept = self.originals.get(write.key)
+            if kept is not None:
+                # Whichever of the two stands in the end is to be taken back in time, and with what it depends on.
+                self.originals[write.key] = kept._replace(
+                    phase=max(kept.phase, write.phase), chain=kept.chain or write.chain
+                )
         chains = Chains()
         for write in order(due, {each.key: self._stands(each) for each in due}):
             if chains.stops(write):
@@ -212,8 +215,7 @@ class FrequencyNode:
             self.originals.pop(key, None)
         else:
             # As in the journal: the value from before us, with the phase of what we wrote last.
-            original = self.originals.get(key)
-            self.originals[key] = write._replace(value=self._stands(write) if original is None else original.value)
+            self.originals.setdefault(key, write._replace(value=self._stands(write)))
         self.values[key] = write.value
         owner = self._owner(write.target)
         if owner is not None:

@@ -1,0 +1,138 @@
+"""What one observation of the node's frequencies says: what a unit is, what stands, and what was measured."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.speed_select import SpeedSelect
+from plimsoll.model.frequency import Backend, Bucket
+from plimsoll.simulator.speed_select import SpeedSelect as Model
+from plimsoll.simulator.speed_select_machine import Generation
+from plimsoll.simulator.speed_select_sysfs import lay_out
+from plimsoll.simulator.tree import Tree
+from plimsoll.sources.frequency import NodeFrequency
+from plimsoll.sources.frequency.turn import Turn
+from tests.acting import Clock
+from tests.fixtures.hosts import trees
+from tests.isst import host, machine
+
+CPUS = "sys/devices/system/cpu"
+ENERGY = "sys/class/powercap/intel-rapl:0"
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+def test_speed_select(tmp_path: Path, generation: Generation) -> None:
+    """Units, classes, switches and buckets are the hardware's; a class somebody writes shows within two seconds."""
+    description = machine(generation)
+    model = Model(description)
+    clock = Clock()
+    with host(tmp_path / "node", description) as here:
+        source = NodeFrequency(here, SpeedSelect(here, transport=model, pause=clock.wait), clock)
+        first = source.sample()
+        assert first.backend is (Backend.TPMI if generation is Generation.TPMI else Backend.MAILBOX)
+        assert {each.name: each.cpus for each in first.units} == {
+            f"{each.package}/{each.domain}/{each.core}": frozenset(each.cpus) for each in description.cores
+        }
+        assert {(each.lowest, each.base, each.highest) for each in first.units} == {(800, 2200, 4600)}
+        assert set(first.classes.values()) == {0}
+        assert first.prioritised == first.turbo_frequency == {0: False, 1: False}
+        assert first.buckets[0][0] == Bucket(first.buckets[1][0].units, 4600)
+        assert first.limits == {each.name: 4600 for each in first.units}
+        core = description.cores[0]
+        word = 3 if generation is Generation.TPMI else 3 << 16
+        model.hardware.poke(f"{core.package}/{core.domain}/assoc/{core.core}", word)
+        clock.now += 2
+        asked = len(model.log)
+        assert source.sample().classes[f"{core.package}/{core.domain}/{core.core}"] == 3
+        # One ioctl for 64 associations; through the mailbox too.
+        assert len(model.log) == asked + 1
+        clock.now += 1
+        asked = len(model.log)
+        source.sample()
+        assert len(model.log) == asked
+
+
+def test_somebody_elses_doing(tmp_path: Path) -> None:
+    """Core-power on with all units as after a reset is nobody's; with moved units it is foreign, unless it is ours."""
+    description = machine(Generation.MMIO)
+    model = Model(description)
+    with host(tmp_path / "node", description) as here:
+        source = NodeFrequency(here, SpeedSelect(here, transport=model, pause=lambda _: None), Clock())
+        for domain in model.hardware.domains.values():
+            model.hardware.set_core_power(domain, enabled=True, ordered=False, qos=0b10)
+        assert source.sample(full=True).foreign == ""
+        model.hardware.domains[1, 0].assoc[0] = 1 << 16
+        assert source.sample(full=True).foreign == (
+            "package 1 has core-power on and 1 units in another class of service than 0"
+        )
+        assert source.sample(ours=True).foreign == ""
+
+
+def test_cpufreq_units_keep_siblings_together(tmp_path: Path) -> None:
+    """Without Speed Select both threads of a core are one unit, with both policies as what is written."""
+    description = machine(Generation.MMIO)
+    lay_out(Tree(str(tmp_path)), description)
+    with HostFs(str(tmp_path)) as here:
+        sample = NodeFrequency(here, SpeedSelect(here), Clock()).sample()
+        assert sample.backend is Backend.CPUFREQ
+        assert [each.cpus for each in sample.units] == [frozenset(each.cpus) for each in description.cores]
+        assert sample.units[0].targets == tuple(f"policy{cpu}" for cpu in description.cores[0].cpus)
+        assert sample.units[0].name == "policy0"
+        second = description.cores[0].cpus[1]
+        (tmp_path / f"{CPUS}/cpufreq/policy{second}/scaling_max_freq").write_text("1500000\n")
+        assert NodeFrequency(here, SpeedSelect(here), Clock()).sample().limits["policy0"] == 1500
+
+
+def test_nothing_to_set(tmp_path: Path) -> None:
+    """A virtual machine: no back-end, no units, and no error."""
+    trees.write(tmp_path, {f"{CPUS}/online": "0-1\n"})
+    with HostFs(str(tmp_path)) as here:
+        sample = NodeFrequency(here, SpeedSelect(here), Clock()).sample()
+    assert (sample.backend, sample.units, sample.foreign) == (Backend.NONE, (), "")
+
+
+def test_measured_frequency_and_power(tmp_path: Path) -> None:
+    """MHz by APERF and MPERF where they are, the driver's word where not; watts past the counter's bound."""
+    description = machine(Generation.MMIO)
+    lay_out(Tree(str(tmp_path)), description)
+    trees.write(
+        tmp_path,
+        {f"{ENERGY}/name": "package-0\n", f"{ENERGY}/energy_uj": "900\n", f"{ENERGY}/max_energy_range_uj": "1000\n"},
+    )
+    (tmp_path / "dev/cpu/0").mkdir(parents=True)
+    registers = tmp_path / "dev/cpu/0/msr"
+
+    def count(mperf: int, aperf: int) -> None:
+        registers.write_bytes(bytes(0xE7) + struct.pack("<Q", mperf)[:1] + struct.pack("<Q", aperf))
+
+    clock = Clock()
+    with HostFs(str(tmp_path)) as here:
+        source = NodeFrequency(here, SpeedSelect(here), clock)
+        count(0, 0)
+        first = source.sample()
+        assert 0 not in first.megahertz
+        assert first.megahertz[1] == 2200
+        assert first.watts == {}
+        (tmp_path / f"{ENERGY}/energy_uj").write_text("400\n")
+        clock.now += 2
+        assert source.sample().watts == {0: pytest.approx(500e-6 / 2)}
+
+
+def test_turns_are_bounded_and_fair() -> None:
+    """A round ends at its time; what was not come to is first in the next one, and a round of no time gives one."""
+    clock = Clock()
+    turn: Turn[int] = Turn(clock, 2.0)
+    rounds = []
+    for _ in range(3):
+        found = []
+        for each in turn.take(range(5)):
+            found.append(each)
+            clock.now += 1
+        rounds.append(found)
+    assert rounds == [[0, 1], [2, 3], [4, 0]]
+    assert list(Turn(clock, 0.0).take(range(3))) == [0]
+    assert list(turn.take(())) == []

@@ -134,11 +134,14 @@ class SpeedSelect:
         return 0
 
     def _run(self, call: Call, step: int, buffer: bytearray, done: list[tuple[Command, int]]) -> int:
-        if len(buffer) < max(call.head, struct.calcsize(call.count)):
+        if len(buffer) < struct.calcsize(call.count):
             return -errno.EFAULT
+        # The count is read by itself, before anything else is.
         count = _count(call, bytes(buffer))
         if not 0 < count <= COMMAND_LIMIT:
             return -errno.EINVAL
+        if len(buffer) < call.head:
+            return -errno.EFAULT
         head = bytes(buffer[: call.head])
         for position in range(count):
             offset = call.head + position * call.size

@@ -29,7 +29,7 @@ from plimsoll.options import LOCK_WAIT, RECORD_BYTES, Options
 from plimsoll.plan_view import plan_facts, plan_lines
 from plimsoll.recording import Recording
 from plimsoll.replay_view import Summary, tick_facts, tick_lines
-from plimsoll.simulator import demo
+from plimsoll.simulator import demo, simulate
 from plimsoll.terminal import style_of
 
 EX_OK, EX_FAILED, EX_USAGE, EX_UNAVAILABLE, EX_TEMPFAIL, EX_CONFIG = 0, 1, 2, 69, 75, 78
@@ -111,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
 
     status.add_arguments(commands.add_parser("status", help="what a running agent sees"))
     demo.add_arguments(commands.add_parser("demo", help="a simulated node with pods, and the agent on it"))
+    simulate.add_arguments(
+        commands.add_parser(
+            "simulate", help="frequency groups on any machine: power and sizes, as pictures and numbers"
+        )
+    )
+
     isst = commands.add_parser("isst", help="Intel Speed Select of this node")
     show = isst.add_subparsers(required=True, metavar="ACTION").add_parser("show", help="its state; nothing is written")
     show.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")

@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="DIR", default=".", help="where the pictures and numbers go (default: here)"
     )
-    parser.add_argument("--low-group-max-mhz", type=int, metavar="N", help="the slow cores' ceiling (default: auto)")
+    parser.add_argument(
+        "--low-group-max-mhz", type=_megahertz, metavar="N", help="the slow cores' ceiling (default: auto)"
+    )
     parser.add_argument("--machine", metavar="FILE", help="a YAML description; the options below override it")
     for name, field in Machine.model_fields.items():
         parser.add_argument(
@@ -51,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another number, another load")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.set_defaults(run=simulate)
+
+
+def _megahertz(text: str) -> int:
+    value = int(text)
+    if not 100 <= value <= 25_500:
+        raise argparse.ArgumentTypeError("from 100 to 25500")
+    return value
 
 
 def simulate(options: argparse.Namespace) -> int:

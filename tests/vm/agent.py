@@ -22,6 +22,23 @@ UNIT = "plimsoll.service"
 PORT = 9470
 ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n"
 """A configuration to push to CONFIG: preemption writes."""
+WITHOUT_OPENEULER = dict.fromkeys(
+    ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable", "swapfile"), "not-built"
+)
+WITHOUT_HARDWARE = dict.fromkeys(
+    (
+        "cpufreq",
+        "effective-frequency",
+        "energy-preference",
+        "frequency",
+        "isst",
+        "kubelet-swap",
+        "package-energy",
+        "turbo-frequency",
+    ),
+    "no-file",
+)
+"""What no guest has, by capability with the reason: only openEuler's kernels; frequencies, a kubelet."""
 # Importing takes seconds where the processor is emulated.
 COMMAND_SECONDS = 120.0
 

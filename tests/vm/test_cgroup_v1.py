@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.vm.agent import Agent
+from tests.vm.agent import WITHOUT_HARDWARE, WITHOUT_OPENEULER, Agent
 from tests.vm.exposition import Page
 from tests.vm.image import Image
 from tests.vm.machine import CGROUP_HYBRID, CGROUP_V1, Machine
@@ -53,8 +53,12 @@ def test_doctor_knows_the_node(agent: Agent, limited: Pod) -> None:
     assert found["cgroup"]["detail"].startswith("cgroup v1;")
     assert found["kubepods"]["detail"] == "cgroupfs driver at /kubepods."
     assert absent == {
-        **dict.fromkeys(("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable"), "not-built"),
-        **dict.fromkeys(("cpu-weight", "memory-low"), "cgroup-v1"),
+        **WITHOUT_OPENEULER,
+        **WITHOUT_HARDWARE,
+        **dict.fromkeys(("cpu-weight", "cpuset-v2", "memory-low"), "cgroup-v1"),
+        **dict.fromkeys(("memory-reclaim", "memory-reclaim-swappiness", "swap-limit"), "cgroup-v1"),
+        "cpuset-v1": "no-kubelet-root",  # no cgroup of pods was made in that hierarchy
+        "lru-gen": "turned-off",
         **{f"psi-{each}": "cgroup-v1" for each in ("cpu", "memory", "io", "irq")},
     }
     assert all(found[name]["cure"] for name in absent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.vm.agent import HOME, Agent
+from tests.vm.agent import HOME, WITHOUT_HARDWARE, WITHOUT_OPENEULER, Agent
 from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
@@ -195,5 +195,10 @@ def test_doctor_knows_the_node(node: Node) -> None:
     assert found["cgroup"]["detail"].startswith("cgroup v2;")
     assert found["kubepods"]["detail"] == "systemd driver at /kubepods.slice."
     # Debian builds its kernels without CONFIG_IRQ_TIME_ACCOUNTING.
-    openeuler = ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable")
-    assert absent == {"psi-irq": "not-built", "cpu-shares": "cgroup-v2", **dict.fromkeys(openeuler, "not-built")}
+    assert absent == {
+        **WITHOUT_OPENEULER,
+        **WITHOUT_HARDWARE,
+        **dict.fromkeys(("cpu-shares", "cpuset-v1"), "cgroup-v2"),
+        "cpuset-v2": "no-file",  # no cgroup of pods was given the controller
+        "psi-irq": "not-built",
+    }

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plimsoll.config.duration import parse_duration
 from plimsoll.config.loader import ConfigFile, Loaded, Refused, load_config, parse_config
 from plimsoll.config.problem import ConfigError
-from plimsoll.config.schema import Config, json_schema, parse_duration
+from plimsoll.config.schema import Config, json_schema
 from plimsoll.config.yaml_text import load
 
 SHIPPED = Path(__file__).parents[2] / "config"

@@ -8,7 +8,7 @@ import pytest
 
 from plimsoll.actuators.holding import Holding, Verdict, judge, judge_return
 from plimsoll.actuators.record import Record
-from plimsoll.kernel.knob import KNOBS
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, OnExit, Write, cgroup
 

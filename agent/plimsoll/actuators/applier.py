@@ -20,7 +20,8 @@ from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Entry, Key
 from plimsoll.actuators.restoration import Restoration
 from plimsoll.actuators.standing import Settings, Standing
-from plimsoll.kernel.knob import KNOBS, Knobs
+from plimsoll.kernel.knob import Knobs
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Plan, Result, order
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import Reading
-from plimsoll.kernel.knob import KNOBS, KnobFile, Knobs
+from plimsoll.kernel.knob import KnobFile, Knobs
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Target

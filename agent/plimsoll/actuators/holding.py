@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from plimsoll.actuators.record import Record
-from plimsoll.kernel.knob import KnobSpec
+from plimsoll.kernel.knob_spec import KnobSpec
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import OnExit, Write
 

@@ -25,7 +25,7 @@ from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Entry, Key, Record
 from plimsoll.actuators.restoration import KEPT, RELEASED, putting_back
 from plimsoll.actuators.standing import Place, Standing
-from plimsoll.kernel.knob import KNOBS, Drift
+from plimsoll.kernel.knob_spec import KNOBS, Drift
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import OnExit, Result, Write
 

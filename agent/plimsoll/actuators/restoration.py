@@ -13,7 +13,7 @@ from plimsoll.actuators.exchange import Exchange
 from plimsoll.actuators.holding import judge_return
 from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Key, Record
-from plimsoll.kernel.knob import KNOBS
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, OnExit, Result, Target, Write, order
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Key
-from plimsoll.kernel.knob import KNOBS
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.plan import TargetKind
 from plimsoll.simulator.knob_files import ONE_WAY, Changed, KnobFiles
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from plimsoll.kernel.knob import KNOBS
+from plimsoll.kernel.knob_spec import KNOBS
 
 # The kernel refuses the way back on a live cgroup: whatever an agent does, these keep what was once written.
 ONE_WAY = frozenset({"cpu.qos_level"})

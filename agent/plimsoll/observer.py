@@ -23,6 +23,7 @@ from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
 from plimsoll.sources.cgroups import PodCgroups, Scope
+from plimsoll.sources.disks import NodeDisks
 from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
@@ -88,6 +89,7 @@ class Observer:
         self._cgroups = self._pod_cgroups()
         self._node = NodeFiles(self.host)
         self._swap = self._swap_source()
+        self._disks = self._disk_source()
         self.reclaimed: Reclaimed = Nothing()
         """Whoever reclaims memory, once there is somebody."""
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
@@ -107,6 +109,9 @@ class Observer:
             return None
         return SwapSource(self.host, self.hierarchies, self._config.overcommit.swap_device)
 
+    def _disk_source(self) -> NodeDisks | None:
+        return None if self._config.io_limit.mode == "off" else NodeDisks(self.host)
+
     def _pod_cgroups(self) -> PodCgroups:
         return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
@@ -118,13 +123,15 @@ class Observer:
             self._cgroups = self._pod_cgroups()
         if before.overcommit != config.overcommit:
             self._swap = self._swap_source()
+        if before.io_limit != config.io_limit:
+            self._disks = self._disk_source()
 
     def snapshot(self) -> Snapshot:
         """Observe once. Raises nothing that the kernel or the API server may cause."""
         now = self._clock()
         pods = self._source.observe(self._config.priority)
-        cgroups, swap = self._cgroups, self._swap
-        result = self._worker.call(lambda: self._observe(cgroups, swap, pods.pods, now), OBSERVE_DEADLINE)
+        cgroups, swap, disks = self._cgroups, self._swap, self._disks
+        result = self._worker.call(lambda: self._observe(cgroups, swap, disks, pods.pods, now), OBSERVE_DEADLINE)
         # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
         # deleted meanwhile vanish all the same.
         alive = {pod.uid for pod in pods.pods}
@@ -160,9 +167,11 @@ class Observer:
         )
 
     def _observe(
-        self, cgroups: PodCgroups, swap: SwapSource | None, pods: Sequence[Pod], now: float
+        self, cgroups: PodCgroups, swap: SwapSource | None, disks: NodeDisks | None, pods: Sequence[Pod], now: float
     ) -> tuple[tuple[PodSample, ...], NodeSample]:
         samples, node = cgroups.observe(pods, now), self._node.sample()
+        if disks is not None:
+            node = replace(node, disks=disks.sample(now))
         if swap is None:
             return samples, node
         samples = with_cold(samples, self.reclaimed)

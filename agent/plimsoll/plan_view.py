@@ -17,6 +17,7 @@ def plan_lines(acting: Acting) -> Iterator[str]:
     """The policies, every knob with its reason, and how many would change."""
     for report in acting.reports:
         yield f"{report.policy}: mode {report.mode}, {report.status}{' ' if report.detail else ''}{report.detail}"
+        yield from (f"         {each.reason} of pod {each.pod}: {each.message}" for each in report.notes)
     rows = _rows(acting)
     for mode, each in rows:
         write = each.write
@@ -33,7 +34,13 @@ def plan_facts(acting: Acting) -> dict[str, object]:
     """The same, JSON-ready."""
     return {
         "policies": [
-            {"policy": each.policy, "mode": each.mode, "status": each.status, "detail": each.detail}
+            {
+                "policy": each.policy,
+                "mode": each.mode,
+                "status": each.status,
+                "detail": each.detail,
+                "notes": [note._asdict() for note in each.notes],
+            }
             for each in acting.reports
         ],
         "writes": [

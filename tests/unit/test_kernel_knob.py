@@ -15,7 +15,7 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob import WRITE_LIMIT, Knobs
 from plimsoll.kernel.knob_spec import CPUFREQ, INHERIT, KNOBS, byte_count, cpu_list, integer
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import NODE, Knob, Target, TargetKind, cgroup
+from plimsoll.model.plan import NODE, Knob, Target, TargetKind, cgroup, disk
 from tests.fixtures.hosts import trees
 from tests.fixtures.hosts.faults import Faults
 
@@ -63,6 +63,44 @@ def test_every_knob_of_the_model_has_a_row() -> None:
     """A knob a policy may name is one this layer can find, and lies somewhere."""
     assert set(KNOBS) == set(Knob)
     assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register for spec in KNOBS.values())
+
+
+DISK_FILE = "8:0 rbps=max wbps=1048576 riops=max wiops=max\n253:16 rbps=5 wbps=max riops=max wiops=max\n"
+
+
+def test_a_knob_of_a_disk_is_its_line(tmp_path: Path) -> None:
+    """The line of the one disk without its number; where there is none, what the kernel means by that."""
+    trees.write(
+        tmp_path,
+        {f"{trees.CGROUP}/cgroup.controllers": "io\n"} | trees.below(f"{trees.CGROUP}/{POD}", {"io.max": DISK_FILE}),
+    )
+    with knobs(tmp_path) as found:
+        assert read(found, disk(POD, "8:0"), Knob.IO_MAX) == "rbps=max wbps=1048576 riops=max wiops=max"
+        assert read(found, disk(POD, "253:16"), Knob.IO_MAX) == "rbps=5 wbps=max riops=max wiops=max"
+        # Not the line of a disk whose number only begins alike.
+        assert read(found, disk(POD, "253:1"), Knob.IO_MAX) == "rbps=max wbps=max riops=max wiops=max"
+        assert read(found, disk(f"{POD}/gone", "8:0"), Knob.IO_MAX) is Outcome.GONE
+        assert read(found, cgroup(POD), Knob.IO_MAX) is Outcome.MISSING
+        assert read(found, disk(POD, "8:0"), Knob.CPU_WEIGHT) is Outcome.MISSING
+
+
+def test_a_disks_line_is_written_with_its_number(tmp_path: Path) -> None:
+    """One line in one write, on v1 too; a line that was not there reads back as no limit on v1."""
+    file = "blkio.throttle.read_bps_device"
+    trees.write(
+        tmp_path,
+        {f"{trees.CGROUP}/blkio/blkio.reset_stats": "", f"{trees.CGROUP}/memory/memory.usage_in_bytes": "1\n"}
+        | trees.below(f"{trees.CGROUP}/blkio/{POD}", {file: ""}),
+    )
+    with knobs(tmp_path) as found:
+        opened = found.open(disk(POD, "8:0"), Knob.BLKIO_READ_BPS)
+        assert not isinstance(opened, Outcome)
+        with opened:
+            assert opened.read().text() == "0"
+            assert opened.write("4096") == (Outcome.OK, 0)
+            assert opened.read().text() == "4096"
+            assert opened.write("1\n8:16 2") == (Outcome.REJECTED, errno.EINVAL)
+    assert (tmp_path / trees.CGROUP / "blkio" / POD / file).read_text() == "8:0 4096\n"
 
 
 def test_v2_and_node_knobs_are_found(node: Path) -> None:

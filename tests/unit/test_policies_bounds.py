@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from plimsoll.model.disk import Disk
 from plimsoll.model.frequency import Backend, FrequencySample
-from plimsoll.model.plan import NODE, Knob, Target, TargetKind, Write, cgroup
+from plimsoll.model.plan import NODE, Knob, Target, TargetKind, Write, cgroup, disk
 from plimsoll.model.pod import Priority, QosClass
 from plimsoll.model.snapshot import NodeSample, Snapshot
 from plimsoll.policies.bounds import RULES, Territory, Violation, ancestors, territory
@@ -26,13 +27,14 @@ PODS = snapshot(
     ]
 )
 UNITS = machine()
+DISKS = (Disk("253:0", ("vda",), system=True), Disk("253:16", ("vdb",), ("vdb1",)))
 POLICIES = tuple(each._replace(targets=tuple(f"policy{cpu}" for cpu in sorted(each.cpus))) for each in UNITS)
 
 
 def seen(backend: Backend, **facts: object) -> Snapshot:
     """The pods, on a machine of two packages of four cores."""
     units = POLICIES if backend is Backend.CPUFREQ else UNITS
-    return replace(PODS, node=NodeSample(frequency=FrequencySample(backend, units, **facts)))  # type: ignore[arg-type]
+    return replace(PODS, node=NodeSample(frequency=FrequencySample(backend, units, **facts), disks=DISKS))  # type: ignore[arg-type]
 
 
 CPUFREQ, TPMI = territory(seen(Backend.CPUFREQ)), territory(seen(Backend.TPMI))
@@ -48,6 +50,11 @@ VALUES = {
     Knob.MEMORY_SWAP_MAX: "4096",
     Knob.MEMORY_SWAPFILE: "/dev/vdb",
     Knob.CPUSET_CPUS: "0-3,8",
+    Knob.IO_MAX: "rbps=1048576 wbps=max riops=max wiops=max",
+    Knob.BLKIO_READ_BPS: "1048576",
+    Knob.BLKIO_WRITE_BPS: "1",
+    Knob.BLKIO_READ_IOPS: "9223372036854775807",
+    Knob.BLKIO_WRITE_IOPS: "50",
     Knob.SCALING_MIN_FREQ: "2000000",
     Knob.SCALING_MAX_FREQ: "1400000",
     Knob.ENERGY_PREFERENCE: "power",
@@ -98,6 +105,15 @@ def test_reach(knob: Knob) -> None:
         "no domain": Target(TargetKind.CLASS, "1/1/3"),
         "package": Target(TargetKind.PACKAGE, "1"),
         "no package": Target(TargetKind.PACKAGE, "2"),
+        "low's disk": disk(path(3), "253:16"),
+        "normal's disk": disk(path(2), "253:16"),
+        "high's disk": disk(path(1), "253:16"),
+        "unmanaged's disk": disk(path(4), "253:16"),
+        "low container's disk": disk(f"{path(3)}/c0.scope", "253:16"),
+        "the class's disk": disk(BURSTABLE, "253:16"),
+        "root's disk": disk(path(3), "253:0"),
+        "a partition": disk(path(3), "253:17"),
+        "everybody's disk": disk("", "253:16"),
     }
     allowed = {
         Knob.CPU_IDLE: {"low"},
@@ -110,6 +126,11 @@ def test_reach(knob: Knob) -> None:
         Knob.MEMORY_SWAP_MAX: {"low", "low container"},
         Knob.MEMORY_SWAPFILE: {"low", "low container"},
         Knob.CPUSET_CPUS: {"high", "high container", "low", "low container"},
+        Knob.IO_MAX: {"low's disk", "normal's disk", "high's disk"},
+        Knob.BLKIO_READ_BPS: {"low container's disk"},
+        Knob.BLKIO_WRITE_BPS: {"low container's disk"},
+        Knob.BLKIO_READ_IOPS: {"low container's disk"},
+        Knob.BLKIO_WRITE_IOPS: {"low container's disk"},
         Knob.SCALING_MIN_FREQ: {"policy"},
         Knob.SCALING_MAX_FREQ: {"policy"},
         Knob.ENERGY_PREFERENCE: {"policy"},
@@ -146,6 +167,19 @@ POLICY_0, PACKAGE_0 = Target(TargetKind.UNIT, "policy0"), Target(TargetKind.PACK
         *((Knob.CPU_QOS_LEVEL, cgroup(path(3)), value) for value in ("0", "1", "-2")),
         *((Knob.MEMORY_LOW, cgroup(path(1)), value) for value in ("max", "-1", "9" * 5000, str(1 << 63), "1.5")),
         (Knob.MEMCG_QOS_ENABLE, NODE, "0"),
+        *(
+            (Knob.IO_MAX, disk(path(1), "253:16"), value)
+            for value in (
+                "",
+                "max",
+                "rbps=1",
+                "rbps=0 wbps=max riops=max wiops=max",
+                "wbps=max rbps=1 riops=max wiops=max",
+                "rbps=1 wbps=max riops=max wiops=max\n253:0 rbps=1",
+                f"rbps={1 << 63} wbps=max riops=max wiops=max",
+            )
+        ),
+        *((Knob.BLKIO_READ_BPS, disk(f"{path(1)}/c0.scope", "253:16"), value) for value in ("0", "-1", "max", "1 2")),
         *((Knob.CPUSET_CPUS, cgroup(path(1)), value) for value in ("", "16", "0,1", "3-0", "a", "0-15,16", "inherit")),
         *((Knob.SCALING_MAX_FREQ, POLICY_0, value) for value in ("799999", "3500001", "-1", "", "1.4e6", "0" * 9)),
         (Knob.ENERGY_PREFERENCE, POLICY_0, "performance"),

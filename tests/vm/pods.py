@@ -7,8 +7,9 @@ mkdir, as the kubelet does.
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.vm.agent import HOME, PODS
@@ -20,7 +21,8 @@ NAMESPACE = "shop"
 class Pod:
     """
     One pod with one container. ``number`` tells a guest's pods apart; ``qos``: Guaranteed, Burstable, BestEffort;
-    ``priority``: what its owner says, if anything; ``memory``: its container's request.
+    ``priority``: what its owner says, if anything; ``memory``: its container's request; ``annotations``: what else the
+    owner says, to be declared anew after a change.
     """
 
     def __init__(
@@ -32,7 +34,9 @@ class Pod:
         priority: str | None = None,
         *,
         memory: str | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
+        self.annotations = dict(annotations or {})
         self.priority = priority
         self.memory = memory
         self._guest = guest
@@ -111,7 +115,8 @@ class Pod:
 
     def manifest(self) -> str:
         """The pod object as YAML."""
-        said = "" if self.priority is None else f"  annotations: {{plimsoll.io/qos-priority: {self.priority}}}\n"
+        words = self.annotations | ({} if self.priority is None else {"plimsoll.io/qos-priority": self.priority})
+        said = f"  annotations: {json.dumps(words)}\n" if words else ""
         request = f"{{name: main, resources: {{requests: {{memory: {self.memory}}}}}}}"
         wanted = "" if self.memory is None else f"spec: {{containers: [{request}]}}\n"
         return (

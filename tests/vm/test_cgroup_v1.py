@@ -55,7 +55,7 @@ def test_doctor_knows_the_node(agent: Agent, limited: Pod) -> None:
     assert absent == {
         **WITHOUT_OPENEULER,
         **WITHOUT_HARDWARE,
-        **dict.fromkeys(("cpu-weight", "cpuset-v2", "memory-low"), "cgroup-v1"),
+        **dict.fromkeys(("cpu-weight", "cpuset-v2", "io-max", "memory-low"), "cgroup-v1"),
         **dict.fromkeys(("memory-reclaim", "memory-reclaim-swappiness", "swap-limit"), "cgroup-v1"),
         "cpuset-v1": "no-kubelet-root",  # no cgroup of pods was made in that hierarchy
         "lru-gen": "turned-off",

@@ -198,7 +198,7 @@ def test_doctor_knows_the_node(node: Node) -> None:
     assert absent == {
         **WITHOUT_OPENEULER,
         **WITHOUT_HARDWARE,
-        **dict.fromkeys(("cpu-shares", "cpuset-v1"), "cgroup-v2"),
+        **dict.fromkeys(("blkio-throttle", "cpu-shares", "cpuset-v1"), "cgroup-v2"),
         "cpuset-v2": "no-file",  # no cgroup of pods was given the controller
         "psi-irq": "not-built",
     }

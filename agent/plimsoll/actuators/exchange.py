@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Reading
 from plimsoll.kernel.knob import KnobFile, Knobs
 from plimsoll.kernel.knob_spec import KNOBS
@@ -82,7 +83,7 @@ class Exchange:
                 return Put(Outcome.OK, 0, after)
             return Put(Outcome.FAILED if spec.exact else Outcome.CLAMPED, 0, after)
 
-    def _write(self, file: KnobFile | RegisterKnob, value: str) -> tuple[Outcome, int]:
+    def _write(self, file: KnobFile | DiskKnob | RegisterKnob, value: str) -> tuple[Outcome, int]:
         answer = file.write(value)
         for attempt in range(_RETRIES):
             if answer[0] is not Outcome.BUSY:

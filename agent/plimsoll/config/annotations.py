@@ -7,18 +7,23 @@ Pure: the same pod and section give the same intent. Nothing here may raise for 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import NamedTuple
 
+from plimsoll.config.io_limits import OWN_EXAMPLE, RUBIK_EXAMPLE, parse_own, parse_rubik
 from plimsoll.config.quantity import whole
 from plimsoll.config.schema import PrioritySection
+from plimsoll.model.disk import IoLimit
 from plimsoll.model.pod import PodIntent, PodObject, Priority, Rejected
 
 OWN_KEY = "plimsoll.io/qos-priority"
 RECLAIM_KEY = "plimsoll.io/memory-reclaim"
 FLOOR_KEY = "plimsoll.io/memory-floor"
+IO_LIMIT_KEY = "plimsoll.io/io-limit"
+RUBIK_IO_LIMIT_KEY = "volcano.sh/blkio-limit"
 # An accepted value is a few letters; what is longer is not read further.
 MAX_VALUE = 4096
 _SHOWN = 40
@@ -48,7 +53,12 @@ VOCABULARIES = (
 )
 _RECLAIM: Mapping[str, bool] = MappingProxyType({"auto": True, "never": False})
 
-KEYS = frozenset({*(vocabulary.key for vocabulary in VOCABULARIES), RECLAIM_KEY, FLOOR_KEY})
+# In order of precedence: how to read each, and an example of what can be read.
+_IO_LIMITS: Mapping[str, tuple[Callable[[str], tuple[IoLimit, ...]], str]] = MappingProxyType(
+    {IO_LIMIT_KEY: (parse_own, OWN_EXAMPLE), RUBIK_IO_LIMIT_KEY: (parse_rubik, RUBIK_EXAMPLE)}
+)
+
+KEYS = frozenset({*(vocabulary.key for vocabulary in VOCABULARIES), RECLAIM_KEY, FLOOR_KEY, *_IO_LIMITS})
 """The only annotation and label keys ever kept of a pod."""
 
 REASONS = ("malformed", "too-long", "conflict", "untrusted-namespace", "unmanaged", "unsupported")
@@ -65,11 +75,17 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
     base, origin = _administrator(pod, section)
     rejected: list[Rejected] = []
     statements = list(_statements(pod, rejected))
-    reclaim, floor = _reclaim(pod, rejected), _memory_floor(pod, rejected)
+    wishes = PodIntent(
+        base,
+        origin,
+        reclaim=_reclaim(pod, rejected),
+        memory_floor=_memory_floor(pod, rejected),
+        io_limits=_io_limits(pod, rejected),
+    )
     if pod.mirror or _matches(pod.namespace, ("kube-system", *section.unmanaged_namespaces)):
         why = "it is a static pod" if pod.mirror else f"namespace {pod.namespace} is never managed"
         rejected.extend(Rejected(each.key, "unmanaged", f"not followed: {why}") for each in statements)
-        return PodIntent(base, origin, managed=False, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
+        return replace(wishes, managed=False, rejected=tuple(rejected))
     trusted = _matches(pod.namespace, section.trusted_namespaces)
     chosen: _Statement | None = None
     for each in statements:
@@ -85,8 +101,8 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
             message = f"says {each.priority}, but {chosen.key} says {chosen.priority} and counts first"
             rejected.append(Rejected(each.key, "conflict", message))
     if chosen is None:
-        return PodIntent(base, origin, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
-    return PodIntent(chosen.priority, chosen.key, rejected=tuple(rejected), reclaim=reclaim, memory_floor=floor)
+        return replace(wishes, rejected=tuple(rejected))
+    return replace(wishes, priority=chosen.priority, origin=chosen.key, rejected=tuple(rejected))
 
 
 def _administrator(pod: PodObject, section: PrioritySection) -> tuple[Priority, str]:
@@ -141,6 +157,31 @@ def _memory_floor(pod: PodObject, rejected: list[Rejected]) -> int:
     return floor
 
 
+def _io_limits(pod: PodObject, rejected: list[Rejected]) -> tuple[IoLimit, ...] | None:
+    """What the first key that says anything says; ``None`` where that cannot be read."""
+    found: list[tuple[str, tuple[IoLimit, ...] | None]] = []
+    for key, (parse, example) in _IO_LIMITS.items():
+        value = pod.annotations.get(key)
+        if value is None:
+            continue
+        limits: tuple[IoLimit, ...] | None = None
+        if len(value) > MAX_VALUE:
+            rejected.append(_too_long(key, value, example))
+        else:
+            try:
+                limits = parse(value)
+            except ValueError as error:
+                rejected.append(Rejected(key, "malformed", f"{error}; for example: {example}"))
+        found.append((key, limits))
+    if not found:
+        return ()
+    (first, chosen), *others = found
+    for key, limits in others:
+        if limits != chosen:
+            rejected.append(Rejected(key, "conflict", f"says something else than {first}, which counts first"))
+    return chosen
+
+
 def _texts(pod: PodObject, key: str, instead: str, rejected: list[Rejected]) -> Iterator[str]:
     """What the annotation and the label of this key say, in this order, as far as it is short enough to look at."""
     for metadata in (pod.annotations, pod.labels):
@@ -148,9 +189,13 @@ def _texts(pod: PodObject, key: str, instead: str, rejected: list[Rejected]) -> 
         if value is None:
             continue
         if len(value) > MAX_VALUE:
-            rejected.append(Rejected(key, "too-long", f"{len(value)} characters are too many; write {instead}"))
+            rejected.append(_too_long(key, value, instead))
         else:
             yield value
+
+
+def _too_long(key: str, value: str, instead: str) -> Rejected:
+    return Rejected(key, "too-long", f"{len(value)} characters are too many; write {instead}")
 
 
 def _malformed(value: str, key: str, values: Iterable[str]) -> Rejected:

@@ -26,3 +26,14 @@ class PreemptionSection(Section):
     memory_protection_share: Annotated[float, Field(strict=True, gt=0, le=0.9)] = Field(
         0.5, description="The largest share of the node's memory that memory.low may protect, all pods together."
     )
+
+
+class IoLimitSection(Section):
+    """Pods get no more of a disk than their owners say."""
+
+    mode: Mode = Field("observe", description="off; observe: decide and report, write nothing; enforce: write.")
+    system_disk: Literal["refuse", "allow"] = Field(
+        "refuse",
+        description="Whether pods may be limited on disks the node itself lives on: its root, the kubelet's, the "
+        "container runtime's. A pod that waits there with a lock of the file system held makes all others wait.",
+    )

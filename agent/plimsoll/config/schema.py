@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from plimsoll.config.duration import Duration
 from plimsoll.config.overcommit_section import OvercommitSection
-from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.report_section import NoticesSection
 from plimsoll.config.section import Section
 from plimsoll.model.pod import Priority, QosClass
@@ -83,6 +83,7 @@ class Config(Section):
     pressure: PressureSection = PressureSection()
     preemption: PreemptionSection = PreemptionSection()
     overcommit: OvercommitSection = OvercommitSection()
+    io_limit: IoLimitSection = IoLimitSection()
     notices: NoticesSection = NoticesSection()
 
 

@@ -124,7 +124,7 @@ def owners_of(snapshot: Snapshot) -> dict[str, Owner]:
 
 def owner_of(target: Target, owners: Owners) -> Owner | None:
     """The pod whose cgroup the target is, or is in."""
-    path = target.path
+    path = target.cgroup
     while path:
         if path in owners:
             return owners[path]

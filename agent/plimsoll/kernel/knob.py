@@ -15,12 +15,13 @@ from typing import Self
 
 from plimsoll.kernel.cap import lifted
 from plimsoll.kernel.cgroup import Hierarchies, Mode
+from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Directory, HostFs, Reading
 from plimsoll.kernel.isst.registers import Registers
 from plimsoll.kernel.knob_spec import KNOBS, Carried, KnobSpec
 from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.model.outcome import Outcome, outcome_of
-from plimsoll.model.plan import Knob, Target, TargetKind
+from plimsoll.model.plan import Knob, Target
 
 # A cgroup's write handler gets one page or nothing: longer text is E2BIG.
 WRITE_LIMIT = 4096
@@ -173,7 +174,7 @@ class Knobs:
         self._hierarchies = hierarchies
         self._registers = registers
 
-    def open(self, target: Target, knob: Knob) -> KnobFile | RegisterKnob | Outcome:
+    def open(self, target: Target, knob: Knob) -> KnobFile | DiskKnob | RegisterKnob | Outcome:
         """
         The knob's file or register, to be closed by the caller, or why there is none.
 
@@ -183,20 +184,23 @@ class Knobs:
         if spec.register is not None:
             registers = self._registers()
             return Outcome.MISSING if registers is None else RegisterKnob.of(registers, target, knob)
-        if target.kind is not TargetKind.CGROUP:
+        if target.cgroup is None:
             file = spec.file_of(target)
             return Outcome.MISSING if file is None else _checked(KnobFile(self._host, file, None))
         home = self._home(spec)
-        if home is None:
+        if home is None or bool(target.disk) != (spec.unlimited is not None):
             return Outcome.MISSING
         above, file = home
-        path = target.path or "."
+        path = target.cgroup or "."
         try:
             directory = above.directory(path)
         except OSError as error:
             outcome = outcome_of(error.errno or errno.EIO)
             return Outcome.GONE if outcome is Outcome.MISSING else outcome
-        return _checked(KnobFile(directory, file, (above, path), spec.carried, spec.blank))
+        found = _checked(KnobFile(directory, file, (above, path), spec.carried, spec.blank))
+        if spec.unlimited is None or isinstance(found, Outcome):
+            return found
+        return DiskKnob(found, target.disk, spec.unlimited)
 
     def original(self, target: Target, knob: Knob, text: str) -> str:
         """What is to be put back some day where ``text`` stands now: the same, unless that will pass by itself."""

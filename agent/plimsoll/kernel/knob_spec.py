@@ -16,6 +16,7 @@ from typing import NamedTuple
 from plimsoll.kernel.cgroup import limit_bytes
 from plimsoll.kernel.isst.mixture import mixed
 from plimsoll.model.cpus import format_cpus, parse_cpus
+from plimsoll.model.disk import IoRate
 from plimsoll.model.plan import Knob, Target, TargetKind
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
@@ -74,7 +75,8 @@ class KnobSpec(NamedTuple):
     whole pages. ``carried``: see there, one for each version of cgroups. ``excludes``: knobs that share a file with
     this one; of two such only one is held at a time, or neither would know its original. ``blank``: how the empty value
     is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all. ``capped``: what
-    reads back is less than what was asked for while something else in the kernel asks for less.
+    reads back is less than what was asked for while something else in the kernel asks for less. ``unlimited``: the file
+    has a line for each disk, and this is what stands for a line that is not there.
     """
 
     knob: Knob
@@ -91,6 +93,7 @@ class KnobSpec(NamedTuple):
     blank: str | None = None
     exact: bool = False
     capped: bool = False
+    unlimited: str | None = None
 
     def file_of(self, target: Target) -> str | None:
         """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
@@ -160,6 +163,12 @@ _ALL = (
     # systemctl daemon-reload makes 0 into max without a word: that is nobody's wish.
     KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", normalise=byte_count, paged=True),
     KnobSpec(Knob.MEMORY_SWAPFILE, v1=("memory", "memory.swapfile"), normalise=str.strip),
+    # A runtime sets its containers' once, systemd its units' on every daemon-reload: what they write is what goes back.
+    KnobSpec(Knob.IO_MAX, v2="io.max", drift=Drift.ADOPT, normalise=str.strip, unlimited=str(IoRate())),
+    *(
+        KnobSpec(knob, v1=("blkio", knob.value), drift=Drift.ADOPT, unlimited="0")
+        for knob in (Knob.BLKIO_READ_BPS, Knob.BLKIO_WRITE_BPS, Knob.BLKIO_READ_IOPS, Knob.BLKIO_WRITE_IOPS)
+    ),
     # They read back what is in force, not what was asked for: thermal limits and other requests count in.
     KnobSpec(Knob.SCALING_MIN_FREQ, cpufreq="scaling_min_freq", drift=Drift.YIELD, capped=True),
     KnobSpec(Knob.SCALING_MAX_FREQ, cpufreq="scaling_max_freq", drift=Drift.YIELD, capped=True),

@@ -99,6 +99,19 @@ class KnobSupport:
         """``cpuset.cpus`` of cgroup v1, where no cgroup may have a CPU that the one above it lacks."""
         return self._cpuset(1, Reason.CGROUP_V2, "This node's cpuset controller is cgroup v2's.")
 
+    def io_max(self) -> Absence | None:
+        """``io.max``, cgroup v2."""
+        if self._version("io") is None and self._version("blkio") is not None:
+            return Absence(Reason.CGROUP_V1, "io.max is cgroup v2's; cgroup v1 has blkio.throttle.", _NOTHING_NEEDED)
+        return self._answer(self._file("io", "io.max"), "io.max")
+
+    def blkio_throttle(self) -> Absence | None:
+        """``blkio.throttle.*_device``, cgroup v1."""
+        if self._version("blkio") is None and self._version("io") is not None:
+            return Absence(Reason.CGROUP_V2, "blkio.throttle is cgroup v1's; cgroup v2 has io.max.", _NOTHING_NEEDED)
+        name = "blkio.throttle.read_bps_device"
+        return self._answer(self._file("blkio", name), name)
+
     def _cpuset(self, version: int, otherwise: Reason, detail: str) -> Absence | None:
         found = self._version("cpuset")
         if found is None and self._hierarchies.mode is not Mode.NONE:
@@ -130,7 +143,7 @@ class KnobSupport:
             return Absence(
                 Reason.NO_CONTROLLER,
                 f"No mounted hierarchy has the {controller} controller.",
-                f"See the capability `{controller}-controller`.",
+                f"Look for {controller} in /proc/cgroups, and for cgroup_disable={controller} in /proc/cmdline.",
             )
         outcomes = [directory.read(f"{root}/{name}").outcome for directory, root in self._places(controller)]
         if not outcomes:

@@ -46,6 +46,8 @@ class Name(StrEnum):
     MEMORY_QOS_LEVEL = "memory-qos-level"
     MEMCG_QOS_ENABLE = "memcg-qos-enable"
     MEMORY_LOW = "memory-low"
+    IO_MAX = "io-max"
+    BLKIO_THROTTLE = "blkio-throttle"
     SWAP_LIMIT = "swap-limit"
     SWAPFILE = "swapfile"
     MEMORY_RECLAIM = "memory-reclaim"
@@ -105,6 +107,8 @@ def probe(
         ),
         _capability(Name.MEMCG_QOS_ENABLE, knobs.memcg_qos_enable(), "memory.qos_level can be turned on."),
         _capability(Name.MEMORY_LOW, knobs.memory_low(), "A pod's memory can be protected from reclaim."),
+        _capability(Name.IO_MAX, knobs.io_max(), "A pod's part of a disk can be limited (cgroup v2)."),
+        _capability(Name.BLKIO_THROTTLE, knobs.blkio_throttle(), "A pod's part of a disk can be limited (cgroup v1)."),
         *_swap(SwapSupport(host, hierarchies, kubepods, build)),
         _capability(Name.CPUSET_V2, knobs.cpuset_v2(), "A pod can be kept to some CPUs (cgroup v2)."),
         _capability(Name.CPUSET_V1, knobs.cpuset_v1(), "A pod can be kept to some CPUs (cgroup v1)."),

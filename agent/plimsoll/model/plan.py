@@ -28,6 +28,11 @@ class Knob(StrEnum):
     CPUSET_CPUS = "cpuset.cpus"
     MEMORY_SWAP_MAX = "memory.swap.max"  # v2
     MEMORY_SWAPFILE = "memory.swapfile"  # openEuler, v1
+    IO_MAX = "io.max"  # v2, of one disk
+    BLKIO_READ_BPS = "blkio.throttle.read_bps_device"  # v1, of one disk
+    BLKIO_WRITE_BPS = "blkio.throttle.write_bps_device"
+    BLKIO_READ_IOPS = "blkio.throttle.read_iops_device"
+    BLKIO_WRITE_IOPS = "blkio.throttle.write_iops_device"
     SCALING_MIN_FREQ = "scaling_min_freq"  # cpufreq, kHz
     SCALING_MAX_FREQ = "scaling_max_freq"
     ENERGY_PREFERENCE = "energy_performance_preference"
@@ -46,6 +51,7 @@ class TargetKind(StrEnum):
     UNIT = "unit"  # PACKAGE/DOMAIN/CORE of Speed Select, or a cpufreq policy
     CLASS = "class"  # PACKAGE/DOMAIN/CLASS of service of Speed Select
     PACKAGE = "package"
+    DISK = "disk"  # CGROUP@MAJOR:MINOR: a disk as one cgroup may use it
 
 
 class Target(NamedTuple):
@@ -59,6 +65,18 @@ class Target(NamedTuple):
         """How many levels below the root; the node is 0."""
         return self.path.count("/") + 1 if self.path else 0
 
+    @property
+    def cgroup(self) -> str | None:
+        """The path of the cgroup it is, or belongs to."""
+        if self.kind is TargetKind.DISK:
+            return self.path.rpartition("@")[0]
+        return self.path if self.kind is TargetKind.CGROUP else None
+
+    @property
+    def disk(self) -> str:
+        """The ``MAJOR:MINOR`` it is of; empty for what is of no disk."""
+        return self.path.rpartition("@")[2] if self.kind is TargetKind.DISK else ""
+
 
 NODE = Target(TargetKind.NODE)
 
@@ -66,6 +84,11 @@ NODE = Target(TargetKind.NODE)
 def cgroup(path: str) -> Target:
     """The cgroup at ``path`` below the hierarchy's root."""
     return Target(TargetKind.CGROUP, path.strip("/"))
+
+
+def disk(path: str, number: str) -> Target:
+    """The disk ``MAJOR:MINOR`` as the cgroup at ``path`` may use it."""
+    return Target(TargetKind.DISK, f"{path.strip('/')}@{number}")
 
 
 class OnExit(StrEnum):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from plimsoll.model.disk import IoLimit
+
 
 class Priority(StrEnum):
     """``high``: online, latency-critical; ``normal``: online, the default; ``low``: offline, gives way."""
@@ -92,6 +94,7 @@ class PodIntent:
     ``origin`` names what decided the priority: an annotation key, ``priorityClass``, ``namespace``, ``qosClass`` or
     ``default``. ``managed`` is false for pods that are never acted upon (kube-system, mirror pods). ``reclaim`` is
     false where the owner wants no memory moved out, and ``memory_floor`` the bytes that shall stay in any case.
+    ``io_limits`` are the pod's shares of disks; ``None`` where what the owner wrote of them cannot be read.
     """
 
     priority: Priority
@@ -100,6 +103,7 @@ class PodIntent:
     rejected: tuple[Rejected, ...] = ()
     reclaim: bool = True
     memory_floor: int = 0
+    io_limits: tuple[IoLimit, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)

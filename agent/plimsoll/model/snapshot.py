@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from plimsoll.model.cpus import CpuSet
+from plimsoll.model.disk import Disk
 from plimsoll.model.frequency import FrequencySample
 from plimsoll.model.memory import NodeSwap, PodMemory
 from plimsoll.model.outcome import Outcome
@@ -99,7 +100,7 @@ class PodSample:
 
 @dataclass(frozen=True, slots=True)
 class NodeSample:
-    """The node's own pressure and memory; ``frequency`` and ``swap`` where a policy needs them."""
+    """The node's own pressure and memory; ``frequency``, ``swap`` and ``disks`` where a policy needs them."""
 
     pressures: tuple[Pressure, ...] = ()
     memory_total_bytes: int | None = None
@@ -107,6 +108,7 @@ class NodeSample:
     cpus: int | None = None
     frequency: FrequencySample | None = None
     swap: NodeSwap | None = None
+    disks: tuple[Disk, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

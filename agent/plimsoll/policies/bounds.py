@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.model.cpus import format_cpus, parse_cpus
+from plimsoll.model.disk import MOST, Disk, IoRate
 from plimsoll.model.plan import NODE, Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample, Snapshot
@@ -47,7 +48,8 @@ class Rule(NamedTuple):
     """
     ``priorities``: of the pods it may be written to; unused for what belongs to no pod. ``optional``: of those it may
     be written to as well where the administrator says so. ``otherwise``: what may be written where this rule does not
-    allow it.
+    allow it. ``of_disk``: it is of one disk as such a cgroup may use it; of one the node itself lives on only where the
+    administrator says so.
     """
 
     places: frozenset[Place]
@@ -55,6 +57,7 @@ class Rule(NamedTuple):
     legal: Callable[[str], bool]
     optional: frozenset[Priority] = frozenset()
     otherwise: Rule | None = None
+    of_disk: bool = False
 
 
 def _one_of(*values: str) -> Callable[[str], bool]:
@@ -93,6 +96,15 @@ def _class(value: str) -> bool:
     return match is not None and (match[2] == "none" or int(value.split()[1].removeprefix("min=")) <= int(match[2]))
 
 
+def _io_rate(value: str) -> bool:
+    try:
+        rate = IoRate.parse(value)
+    except ValueError:
+        return False
+    # In one spelling, so that two of a rate are one value; and none that stops a pod's I/O for good.
+    return str(rate) == value and all(each is None or 1 <= each <= MOST for each in rate)
+
+
 def _device_path(value: str) -> bool:
     return _DEVICE.fullmatch(value) is not None
 
@@ -123,6 +135,12 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
         Knob.MEMORY_SWAPFILE: Rule(
             _POD_AND_BELOW, _LOW, _device_path, otherwise=Rule(_POD_AND_BELOW, frozenset(Priority), _one_of("none"))
         ),
+        # What a pod's owner takes from the pod: those of every priority may.
+        Knob.IO_MAX: Rule(_POD, frozenset(Priority), _io_rate, of_disk=True),
+        **dict.fromkeys(
+            (Knob.BLKIO_READ_BPS, Knob.BLKIO_WRITE_BPS, Knob.BLKIO_READ_IOPS, Knob.BLKIO_WRITE_IOPS),
+            Rule(frozenset({Place.CONTAINER}), frozenset(Priority), _between(1, MOST), of_disk=True),
+        ),
         Knob.MEMCG_QOS_ENABLE: Rule(frozenset({Place.NODE}), frozenset(), _one_of("1")),
         # Where a pod may run: what one is given another is not.
         Knob.CPUSET_CPUS: Rule(_POD_AND_BELOW, _LOW | _HIGH, _cpu_list, optional=frozenset({Priority.NORMAL})),
@@ -140,12 +158,13 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
 
 
 class Territory:
-    """Whose each cgroup of one snapshot is, and what parts of the CPUs there are."""
+    """Whose each cgroup of one snapshot is, and what parts of the CPUs and what disks there are."""
 
-    __slots__ = ("_ancestors", "_hardware", "_owners")
+    __slots__ = ("_ancestors", "_disks", "_hardware", "_owners")
 
-    def __init__(self, samples: Iterable[PodSample], hardware: Hardware) -> None:
+    def __init__(self, samples: Iterable[PodSample], hardware: Hardware, disks: Iterable[Disk] = ()) -> None:
         self._hardware = hardware
+        self._disks = {each.number: each for each in disks}
         self._owners: dict[str, tuple[PodSample, Place]] = {}
         self._ancestors: dict[str, set[Priority]] = {}
         for sample in samples:
@@ -164,7 +183,7 @@ class Territory:
         """
         Why ``policy``, which may write ``bounds``, may not have this write; ``None`` when it may.
 
-        ``liberties``: the knobs whose optional priorities the administrator has added.
+        ``liberties``: the knobs whose optional priorities, or the node's own disks, the administrator has added.
         """
         if write.policy != policy:
             return Violation.OWNER
@@ -181,19 +200,28 @@ class Territory:
             return Violation.VALUE
         if write.target.kind is TargetKind.NODE:
             return None if write.target == NODE and Place.NODE in rule.places else Violation.TARGET
-        if write.target.kind is not TargetKind.CGROUP:
+        if write.target.cgroup is None:
             return self._of_hardware(rule, write)
+        if not self._on_disk(rule, write, liberties):
+            return Violation.TARGET
         if write.knob is Knob.CPUSET_CPUS and not self._hardware.fits(write.target, write.knob, write.value):
             return Violation.VALUE
         if write.knob in liberties:
             rule = rule._replace(priorities=rule.priorities | rule.optional)
-        owned = self._owners.get(write.target.path)
+        owned = self._owners.get(write.target.cgroup)
         if owned is not None:
             return self._of_pod(rule, *owned)
-        priorities = self._ancestors.get(write.target.path)
+        priorities = self._ancestors.get(write.target.cgroup)
         if priorities is None or Place.ANCESTOR not in rule.places:
             return Violation.TARGET
         return None if priorities & rule.priorities else Violation.PRIORITY
+
+    def _on_disk(self, rule: Rule, write: Write, liberties: frozenset[Knob]) -> bool:
+        """Whether the write is of a whole disk of this node if it has to be, and of none if not."""
+        if not rule.of_disk or write.target.kind is not TargetKind.DISK:
+            return not rule.of_disk and write.target.kind is TargetKind.CGROUP
+        found = self._disks.get(write.target.disk)
+        return found is not None and (not found.system or write.knob in liberties)
 
     def _of_hardware(self, rule: Rule, write: Write) -> Violation | None:
         if Place(write.target.kind.value) not in rule.places or not self._hardware.has(write.target, write.knob):
@@ -210,8 +238,8 @@ class Territory:
 
 
 def territory(snapshot: Snapshot) -> Territory:
-    """Of the pods and CPUs of one snapshot."""
-    return Territory(snapshot.pods, Hardware(snapshot.node.frequency))
+    """Of the pods, CPUs and disks of one snapshot."""
+    return Territory(snapshot.pods, Hardware(snapshot.node.frequency), snapshot.node.disks or ())
 
 
 def ancestors(sample: PodSample) -> tuple[str, ...]:

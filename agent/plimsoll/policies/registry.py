@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.overcommit_section import OvercommitSection
-from plimsoll.config.policy_sections import PreemptionSection
+from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.schema import Config
 from plimsoll.model.acting import Mode, Note, Report, Status
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
-from plimsoll.policies import frequency, overcommit, preemption
+from plimsoll.policies import frequency, io_limit, overcommit, preemption
 from plimsoll.policies.bounds import Territory, Violation, territory
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
@@ -45,7 +45,8 @@ class Enrolled(NamedTuple):
     """
     A policy as the administrator wants it. What comes first in a sequence of these wins a knob two want.
 
-    ``liberties``: knobs the administrator lets it write to pods of more priorities than the rules have by themselves.
+    ``liberties``: knobs the administrator lets it write where the rules do not by themselves: to pods of more
+    priorities, for more disks.
     """
 
     policy: Policy[Any, Any]
@@ -111,6 +112,7 @@ def enrol(
     preemption_section: PreemptionSection,
     frequency_section: FrequencySection | None = None,
     overcommit_section: OvercommitSection | None = None,
+    io_limit_section: IoLimitSection | None = None,
 ) -> tuple[Enrolled, ...]:
     """Every policy, in the order they win, with its section of the configuration; without one it is not there."""
     enrolled = [Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section)]
@@ -119,12 +121,19 @@ def enrol(
         enrolled.append(Enrolled(frequency.POLICY, Mode(frequency_section.mode), frequency_section, liberties))
     if overcommit_section is not None:
         enrolled.append(Enrolled(overcommit.POLICY, Mode(overcommit_section.mode), overcommit_section))
+    if io_limit_section is not None:
+        anywhere = io_limit.POLICY.bounds if io_limit_section.system_disk == "allow" else frozenset()
+        enrolled.append(Enrolled(io_limit.POLICY, Mode(io_limit_section.mode), io_limit_section, anywhere))
     return tuple(enrolled)
 
 
 def configured(config: Config) -> tuple[Enrolled, ...]:
     """Those the administrator can say something about, as wanted."""
-    return enrol(preemption_section=config.preemption, overcommit_section=config.overcommit)
+    return enrol(
+        preemption_section=config.preemption,
+        overcommit_section=config.overcommit,
+        io_limit_section=config.io_limit,
+    )
 
 
 def decide(enrolled: Sequence[Enrolled], snapshot: Snapshot, now: float, past: Past) -> tuple[Decisions, Past]:

@@ -182,3 +182,23 @@ def test_every_answer_is_complete(tmp_path: Path, tree: object) -> None:
         assert each.detail.endswith(".")
         assert each.available is (each.reason == "")
         assert each.available or (each.reason in set(Reason) and each.cure.endswith("."))
+
+
+def test_limits_of_disks_are_each_versions_own(tmp_path: Path) -> None:
+    """io.max on cgroup v2 and blkio.throttle on v1; the other one is told to be the other version's."""
+    v1 = openeuler_v1() | {f"{trees.CGROUP}/blkio/blkio.reset_stats": ""}
+    v1 |= trees.below(f"{trees.CGROUP}/blkio/kubepods.slice", {"blkio.throttle.read_bps_device": ""})
+    for name, tree, there, elsewhere in (
+        ("v2", stock_v2() | trees.below(ROOT, {"io.max": ""}), Name.IO_MAX, Name.BLKIO_THROTTLE),
+        ("v1", v1, Name.BLKIO_THROTTLE, Name.IO_MAX),
+    ):
+        root = tmp_path / name
+        trees.write(root, tree)
+        with HostFs(str(root)) as host, Hierarchies.detect(host) as hierarchies:
+            found = {each.name: each for each in probe(host, hierarchies, Kubepods.find(hierarchies))}
+        assert found[there].available
+        assert found[elsewhere].reason == f"cgroup-{name}"
+    with HostFs(str(tmp_path / "v2")) as host, Hierarchies.detect(host) as hierarchies:
+        (tmp_path / "v2" / ROOT / "io.max").unlink()
+        found = {each.name: each for each in probe(host, hierarchies, Kubepods.find(hierarchies))}
+    assert (found["io-max"].reason, found["blkio-throttle"].reason) == ("no-file", "cgroup-v2")

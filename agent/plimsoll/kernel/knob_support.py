@@ -107,7 +107,7 @@ class KnobSupport:
 
     def blkio_throttle(self) -> Absence | None:
         """``blkio.throttle.*_device``, cgroup v1."""
-        if self._version("blkio") is None and self._version("io") is not None:
+        if self._version("blkio") != 1 and self._version("io") == 2:
             return Absence(Reason.CGROUP_V2, "blkio.throttle is cgroup v1's; cgroup v2 has io.max.", _NOTHING_NEEDED)
         name = "blkio.throttle.read_bps_device"
         return self._answer(self._file("blkio", name), name)

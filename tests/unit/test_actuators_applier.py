@@ -501,3 +501,31 @@ def test_a_cgroup_that_ends_under_the_write_is_gone(node: Path) -> None:
     with Agent(node, fault=Faults({("write", "journal"): end})) as agent:
         assert outcomes(agent.applier.execute(plan(weight()))) == [Outcome.GONE]
         assert agent.applier.held == 0
+
+
+def test_a_protection_is_never_made_smaller(node: Path) -> None:
+    """
+    memory.low of somebody else that is larger than what is wanted stays and is not ours; when it becomes smaller it is
+    raised, and when less is wanted than stood there before us, what stood there goes back.
+    """
+    low = file(node, pod(0), Knob.MEMORY_LOW)
+
+    def protect(value: str) -> Plan:
+        return plan(want(pod(0), Knob.MEMORY_LOW, value))
+
+    with Agent(node) as agent:
+        for larger in ("max", "81920"):
+            low.write_text(f"{larger}\n")
+            agent.clock.now += 10
+            assert outcomes(agent.applier.execute(protect("40960"))) == [Outcome.UNCHANGED]
+            assert (low.read_text(), agent.applier.held) == (f"{larger}\n", 0)
+        low.write_text("20480\n")
+        agent.clock.now += 10
+        assert outcomes(agent.applier.execute(protect("40960"))) == [Outcome.OK]
+        assert (low.read_text(), agent.applier.held) == ("40960\n", 1)
+        agent.applier.execute(protect("8192"))
+        assert (low.read_text(), agent.applier.held) == ("20480\n", 0)
+        assert outcomes(agent.applier.execute(protect("8192"))) == [Outcome.UNCHANGED]
+        assert agent.applier.held == 0
+        agent.applier.execute(Plan())
+    assert low.read_text() == "20480\n"

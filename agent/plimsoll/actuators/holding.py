@@ -61,7 +61,7 @@ def judge(spec: KnobSpec, holding: Holding | None, record: Record | None, curren
     if spec.same(current, wanted) and not unasked:
         return Verdict.STANDS
     if record is None:
-        return Verdict.TAKE
+        return Verdict.STANDS if spec.enough(current, wanted) else Verdict.TAKE
     if holding is None or holding.stands is None:
         ours = is_ours(spec, record, current) or is_original(spec, record, current)
         return Verdict.SET if ours else Verdict.FOREIGN

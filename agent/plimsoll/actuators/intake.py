@@ -78,6 +78,10 @@ class Intake:
         spec = KNOBS[write.knob]
         holding = self._standing.holdings.get(write.key)
         record = self._journal.originals.get(Key(*write.key, found.identity))
+        if holding is not None and record is not None and spec.enough(record.original, write.value):
+            # What stood there before us gives as much: nothing more is wanted of us.
+            self.release(write.key, holding, tick, look=look)
+            return
         verdict = judge(spec, holding, record, found.text, write.value)
         if verdict is Verdict.STANDS:
             self._settle(write, found, holding, record, tick)

@@ -17,7 +17,7 @@ from plimsoll.kernel.cgroup import limit_bytes
 from plimsoll.kernel.isst.mixture import mixed
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.disk import IoRate
-from plimsoll.model.plan import Knob, Target, TargetKind
+from plimsoll.model.plan import Knob, Target, TargetKind, width
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
 INHERIT = "inherit"
@@ -76,7 +76,8 @@ class KnobSpec(NamedTuple):
     this one; of two such only one is held at a time, or neither would know its original. ``blank``: how the empty value
     is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all. ``capped``: what
     reads back is less than what was asked for while something else in the kernel asks for less. ``unlimited``: the file
-    has a line for each disk, and this is what stands for a line that is not there.
+    has a line for each disk, and this is what stands for a line that is not there. ``at_least``: a protection: where
+    somebody else gives more than is wanted, that stays.
     """
 
     knob: Knob
@@ -94,6 +95,7 @@ class KnobSpec(NamedTuple):
     exact: bool = False
     capped: bool = False
     unlimited: str | None = None
+    at_least: bool = False
 
     def file_of(self, target: Target) -> str | None:
         """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
@@ -112,6 +114,12 @@ class KnobSpec(NamedTuple):
     def mixed(self, found: str, values: Collection[str]) -> bool:
         """Whether ``found`` may be what is left where somebody was killed between the commands that write these."""
         return self.register is not None and mixed(found, values)
+
+    def enough(self, found: str, value: str) -> bool:
+        """Whether ``found``, which is not ours, gives at least what ``value`` would."""
+        kept, given = self.normalise(found), self.normalise(value)
+        sizes = all(each == "max" or _INTEGER.fullmatch(each) for each in (kept, given))
+        return self.at_least and sizes and width(self.knob, kept) >= width(self.knob, given)
 
     def same(self, one: str, other: str) -> bool:
         """Whether two texts stand for the same value."""
@@ -148,7 +156,7 @@ _ALL = (
     KnobSpec(Knob.CPU_SHARES, v1=("cpu", "cpu.shares"), drift=Drift.ADOPT, excludes=frozenset({Knob.CPU_IDLE})),
     KnobSpec(Knob.CPU_QOS_LEVEL, v1=("cpu", "cpu.qos_level")),
     KnobSpec(Knob.MEMORY_QOS_LEVEL, v1=("memory", "memory.qos_level")),
-    KnobSpec(Knob.MEMORY_LOW, v2="memory.low", drift=Drift.ADOPT, normalise=byte_count, paged=True),
+    KnobSpec(Knob.MEMORY_LOW, v2="memory.low", drift=Drift.ADOPT, normalise=byte_count, paged=True, at_least=True),
     # Turning the node's switch off is an administrator's doing, and has reset every cgroup already.
     KnobSpec(Knob.MEMCG_QOS_ENABLE, node="proc/sys/vm/memcg_qos_enable", drift=Drift.YIELD),
     # The kubelet's CPU manager writes its containers' afresh every ten seconds: what it writes is what goes back.

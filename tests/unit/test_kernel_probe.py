@@ -33,6 +33,8 @@ KNOBS = {
     Name.MEMORY_QOS_LEVEL,
     Name.MEMCG_QOS_ENABLE,
     Name.MEMORY_LOW,
+    Name.IO_MAX,
+    Name.BLKIO_THROTTLE,
     Name.SWAP_LIMIT,
     Name.SWAPFILE,
     Name.MEMORY_RECLAIM,

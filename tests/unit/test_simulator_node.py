@@ -116,7 +116,7 @@ def test_the_node_itself_is_whole(node):
 SIMULATED_NOT = (
     *("frequency", "isst", "cpufreq", "turbo-frequency", "energy-preference", "effective-frequency", "package-energy"),
     *("cpuset-v1", "cpuset-v2", "swap-limit", "swapfile", "memory-reclaim", "memory-reclaim-swappiness", "lru-gen"),
-    "kubelet-swap",
+    *("kubelet-swap", "io-max", "blkio-throttle"),
 )
 
 
@@ -125,7 +125,7 @@ def test_doctor_accepts_the_node(node):
     found = json.loads(command("doctor", "--root", node.root, "--format", "json").stdout)
     missing = {each["name"]: each["reason"] for each in found if not each["available"]}
     missing.pop("native-reader", None)  # depends on how this program was built
-    # The simulated nodes have no frequencies, and no memory that could be moved.
+    # The simulated nodes have no frequencies, no memory that could be moved, and no disks.
     for name in SIMULATED_NOT:
         missing.pop(name, None)
 

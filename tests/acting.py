@@ -11,7 +11,8 @@ from plimsoll.actuators.applier import Applier
 from plimsoll.actuators.journal import COMPACT_BYTES, Journal
 from plimsoll.actuators.standing import Settings
 from plimsoll.kernel.cgroup import Hierarchies
-from plimsoll.kernel.hostfs import FaultHook, HostFs
+from plimsoll.kernel.fault import FaultHook
+from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob import Knobs
 from plimsoll.model.plan import NODE, Knob, OnExit, Plan, Target, Write, cgroup, merge
 from tests.fixtures.hosts import trees

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -304,6 +305,63 @@ def test_nothing_is_created(tree: Path, openat2: bool) -> None:
 
 
 @RESOLVERS
+def test_a_value_is_written_whole(tree: Path, openat2: bool) -> None:
+    """One value takes another's place without a tail of it, below a directory and below the host alike."""
+    with HostFs(str(tree), openat2=openat2) as host, host.directory("dir") as directory:
+        for place, path in ((directory, "file"), (host, "dir/file")):
+            assert place.write(path, b"a longer value\n") == (Outcome.OK, 0)
+            assert place.write(path, b"1\n") == (Outcome.OK, 0)
+            assert (tree / "dir/file").read_bytes() == b"1\n"
+
+
+@RESOLVERS
+@pytest.mark.parametrize(
+    ("path", "code", "outcome"),
+    [
+        ("nothing", errno.ENOENT, Outcome.MISSING),
+        ("../top", errno.EXDEV, Outcome.ESCAPED),
+        ("link-file", errno.ELOOP, Outcome.ESCAPED),
+        ("link-out", errno.ELOOP, Outcome.ESCAPED),
+        ("link-directory/deep", errno.ELOOP, Outcome.ESCAPED),
+        ("sub", errno.EISDIR, Outcome.FAILED),
+        # A FIFO without a reader.
+        ("fifo", errno.ENXIO, Outcome.FAILED),
+    ],
+)
+def test_what_cannot_be_written(tree: Path, openat2: bool, path: str, code: int, outcome: Outcome) -> None:
+    """No link is followed, nothing is created and nothing waited for; the answer is the errno's outcome."""
+    os.mkfifo(tree / "dir/fifo")
+    before = {each: each.read_bytes() for each in tree.parent.rglob("*") if each.is_file()}
+    with opened(tree, openat2=openat2) as directory:
+        assert directory.write(path, b"1\n") == (outcome, code)
+    assert {each: each.read_bytes() for each in tree.parent.rglob("*") if each.is_file()} == before
+
+
+@RESOLVERS
+@pytest.mark.parametrize(
+    ("operation", "kept"), [("open", "inside\n"), ("write", "inside\n"), ("truncate", "1\nside\n")]
+)
+def test_scripted_faults_of_a_write(tree: Path, openat2: bool, operation: str, kept: str) -> None:
+    """Each system call of a write can be made to fail, and what failed is not done."""
+    with opened(tree, openat2=openat2, fault=Faults({(operation, "/dir/file"): errno.EBUSY})) as directory:
+        assert directory.write("file", b"1\n") == (Outcome.BUSY, errno.EBUSY)
+    assert (tree / "dir/file").read_text() == kept
+
+
+@RESOLVERS
+def test_a_write_that_is_cut_short(tree: Path, openat2: bool) -> None:
+    """A value of which only a part was taken is no value that was taken: FAILED, though no system call failed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tree, openat2=openat2) as directory:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))
+        try:
+            answer = directory.write("file", b"longer\n")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert answer == (Outcome.FAILED, 0)
+
+
+@RESOLVERS
 def test_non_ascii_content(tree: Path, openat2: bool) -> None:
     """A stray byte in a kernel file is replaced in the text and kept in the data."""
     (tree / "dir/stray").write_bytes(b"a\xffb")
@@ -398,6 +456,7 @@ def test_no_descriptor_is_left_open(tree: Path, openat2: bool) -> None:
     with opened(tree, openat2=openat2, fault=faults) as directory:
         for path in ("file", "sub/deep", "..", "link-file", "link-directory/deep", "a\0", "file/below", "no"):
             directory.read(path)
+            directory.write(path, b"1\n")
             directory.names(path)
             directory.exists(path)
         directory.directories()

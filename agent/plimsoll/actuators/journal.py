@@ -18,7 +18,7 @@ from typing import Self
 from plimsoll.actuators.journal_file import READ_LIMIT, JournalFile
 from plimsoll.actuators.record import Entry, Key, Record, delete_line, original_line, set_line
 from plimsoll.actuators.replay import Replay, replay
-from plimsoll.kernel.hostfs import FaultHook
+from plimsoll.kernel.fault import FaultHook
 from plimsoll.model.outcome import Outcome, outcome_of
 
 COMPACT_BYTES = 1 << 20

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-from plimsoll.kernel.hostfs import FaultHook
+from plimsoll.kernel.fault import FaultHook, inject
 
 NAME = "journal"
 _NEW = "journal.new"
@@ -42,7 +42,7 @@ class JournalFile:
 
     def read(self) -> bytes:
         """All of it, as far as :data:`READ_LIMIT`. EINVAL when it is not a regular file."""
-        self._inject("open", NAME)
+        inject(self._fault, "open", NAME)
         descriptor = os.open(NAME, os.O_RDONLY | _SAFE, dir_fd=self._directory)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -50,7 +50,7 @@ class JournalFile:
             chunks: list[bytes] = []
             self.size = 0
             while self.size < READ_LIMIT:
-                self._inject("read", NAME)
+                inject(self._fault, "read", NAME)
                 chunk = os.read(descriptor, min(1 << 20, READ_LIMIT - self.size))
                 if not chunk:
                     break
@@ -62,7 +62,7 @@ class JournalFile:
 
     def hold(self) -> None:
         """Open for appending what was read."""
-        self._inject("open", NAME)
+        inject(self._fault, "open", NAME)
         self._descriptor = os.open(NAME, _APPEND | _SAFE, dir_fd=self._directory)
 
     def append(self, data: bytes) -> None:
@@ -71,7 +71,7 @@ class JournalFile:
             self._write_all(self._descriptor, NAME, data)
         except OSError:
             try:
-                self._inject("truncate", NAME)
+                inject(self._fault, "truncate", NAME)
                 os.ftruncate(self._descriptor, self.size)
             except OSError:
                 # A torn line in the middle costs the line after it: go on with a new file.
@@ -82,16 +82,16 @@ class JournalFile:
     def replace(self, data: bytes) -> None:
         """Put other bytes in its place, so that at every instant one or the other is there, whole."""
         with suppress(FileNotFoundError):
-            self._inject("unlink", _NEW)
+            inject(self._fault, "unlink", _NEW)
             os.unlink(_NEW, dir_fd=self._directory)
-        self._inject("open", _NEW)
+        inject(self._fault, "open", _NEW)
         flags = _APPEND | _SAFE | os.O_CREAT | os.O_EXCL
         descriptor = os.open(_NEW, flags, _FILE_MODE, dir_fd=self._directory)
         try:
             self._write_all(descriptor, _NEW, data)
-            self._inject("fsync", _NEW)
+            inject(self._fault, "fsync", _NEW)
             os.fsync(descriptor)
-            self._inject("rename", _NEW)
+            inject(self._fault, "rename", _NEW)
             os.rename(_NEW, NAME, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError:
             os.close(descriptor)
@@ -100,7 +100,7 @@ class JournalFile:
         self._let_go()
         self._descriptor = descriptor
         self.size = len(data)
-        self._inject("fsync", ".")
+        inject(self._fault, "fsync", ".")
         os.fsync(self._directory)
 
     def keep_aside(self, why: str) -> None:
@@ -111,12 +111,12 @@ class JournalFile:
         if free is None:
             free = names[-1]
             os.unlink(free, dir_fd=self._directory)
-        self._inject("link", free)
+        inject(self._fault, "link", free)
         try:
             os.link(NAME, free, src_dir_fd=self._directory, dst_dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             # A directory has one name, and some file systems know no second one.
-            self._inject("rename", free)
+            inject(self._fault, "rename", free)
             os.rename(NAME, free, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def close(self) -> None:
@@ -133,13 +133,8 @@ class JournalFile:
 
     def _write_all(self, descriptor: int, path: str, data: bytes) -> None:
         while data:
-            self._inject("write", path)
+            inject(self._fault, "write", path)
             written = self._write(descriptor, data)
             if written == 0:
                 raise OSError(errno.EIO, os.strerror(errno.EIO), path)
             data = data[written:]
-
-    def _inject(self, operation: str, path: str) -> None:
-        code = 0 if self._fault is None else self._fault(operation, path)
-        if code:
-            raise OSError(code, os.strerror(code), path)

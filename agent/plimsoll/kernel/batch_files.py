@@ -144,11 +144,7 @@ class OpenFiles:
 
 
 def _content(file: File, descriptor: int) -> bytes:
-    directory = file.directory
-    if directory.fault is not None:
-        code = directory.fault("read", f"{directory.path}/{file.path}")
-        if code:
-            raise OSError(code, os.strerror(code), file.path)
+    file.directory.inject("read", file.path)
     data = os.pread(descriptor, _READ_SIZE, 0)
     size = len(data)
     while size and size % _CHUNK == 0:

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from plimsoll.kernel.fault import FaultHook, inject
 from plimsoll.kernel.resolve import IN_ROOT, STRICT, encoded_path, has_openat2, openat2, walk
 from plimsoll.model.outcome import Outcome, outcome_of
 
 # memory.stat of a current kernel is about 1.5 KiB, pressure.stat 1 KiB, /proc/stat of 1,024 CPUs about 100 KiB.
 READ_LIMIT = 1 << 20
-
-FaultHook = Callable[[str, str], int]
-"""Scripted faults for tests: called as ``hook(operation, path)`` before each system call; a non-zero errno fails it."""
 
 
 class Reading(NamedTuple):
@@ -92,6 +89,11 @@ class Directory:
     def fault(self) -> FaultHook | None:
         return self._fault
 
+    def inject(self, operation: str, path: str) -> None:
+        """Before a system call on a descriptor that :meth:`open` gave: the hook is asked. Raises OSError."""
+        if self._fault is not None:
+            inject(self._fault, operation, f"{self.path}/{path}")
+
     def inode(self) -> int:
         """The directory's inode number: a cgroup made again under the same name has another one."""
         return os.fstat(self.descriptor).st_ino
@@ -104,7 +106,7 @@ class Directory:
         or ELOOP for a path that leaves the tree (``..`` is refused even where it would not leave it); EINVAL for text
         no file can be called; and whatever the kernel answers.
         """
-        self._inject("open", path)
+        self.inject("open", path)
         encoded = encoded_path(path, flags)
         # openat2 takes `a/../b`, which a descriptor's holder never means.
         if encoded.startswith(b"/") or b".." in encoded.split(b"/"):
@@ -112,12 +114,6 @@ class Directory:
         if self._openat2:
             return openat2(self.descriptor, encoded, flags, STRICT)
         return walk(self.descriptor, encoded, flags, cross_mounts=False)
-
-    def _inject(self, operation: str, path: str) -> None:
-        if self._fault is not None:
-            code = self._fault(operation, f"{self.path}/{path}")
-            if code:
-                raise OSError(code, os.strerror(code), path)
 
     def directory(self, path: str) -> Directory:
         """Open a directory beneath this one. Raises OSError."""
@@ -129,13 +125,38 @@ class Directory:
         try:
             descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK)
             try:
-                self._inject("read", path)
+                self.inject("read", path)
                 return Reading(_read_all(descriptor, limit), Outcome.OK)
             finally:
                 os.close(descriptor)
         except OSError as error:
             code = error.errno or errno.EIO
             return Reading(None, outcome_of(code), code)
+
+    def write(self, path: str, data: bytes) -> tuple[Outcome, int]:
+        """
+        Give ``data`` to a file beneath this directory whole, by one system call: the outcome and its errno, or 0.
+
+        OK says that the kernel took it, not that it keeps it; FAILED without an errno, that it took only a part. Never
+        raises for what the kernel may answer, and follows no link in the place of the file.
+        """
+        try:
+            # Never O_CREAT: nothing is made below a cgroup root. O_NONBLOCK: a FIFO in its place would hold us up.
+            descriptor = self.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                self.inject("write", path)
+                if os.write(descriptor, data) != len(data):
+                    return Outcome.FAILED, 0
+                # A kernel file has no size to speak of. A recorded one would keep the tail of a longer value.
+                if os.fstat(descriptor).st_size > len(data):
+                    self.inject("truncate", path)
+                    os.ftruncate(descriptor, len(data))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return outcome_of(code), code
+        return Outcome.OK, 0
 
     def names(self, path: str = ".") -> Listing:
         """List a directory beneath this one."""
@@ -149,7 +170,7 @@ class Directory:
         try:
             descriptor = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                self._inject("list", path)
+                self.inject("list", path)
                 with os.scandir(descriptor) as entries:
                     names = [
                         entry.name for entry in entries if not directories_only or entry.is_dir(follow_symlinks=False)
@@ -201,7 +222,7 @@ class HostFs(Directory):
     def open(self, path: str, flags: int = os.O_RDONLY | os.O_NONBLOCK) -> int:
         """Open a path below the root and return a descriptor; mounts are crossed. Raises OSError."""
         relative = path.lstrip("/") or "."
-        self._inject("open", relative)
+        self.inject("open", relative)
         encoded = encoded_path(relative, flags)
         if self._openat2:
             return openat2(self.descriptor, encoded, flags, IN_ROOT)

@@ -112,24 +112,8 @@ class KnobFile:
         return (Outcome.REJECTED, errno.E2BIG) if len(data) > WRITE_LIMIT else self._put(file, data)
 
     def _put(self, file: str, data: bytes) -> tuple[Outcome, int]:
-        try:
-            # Never O_CREAT: nothing is made below a cgroup root. O_NONBLOCK: a FIFO in its place would hold us up.
-            descriptor = self._directory.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                self._inject("write", file)
-                if os.write(descriptor, data) != len(data):
-                    return Outcome.FAILED, 0
-                # A kernel file has no size to speak of. A recorded one would keep the tail of a longer value.
-                if os.fstat(descriptor).st_size > len(data):
-                    self._inject("truncate", file)
-                    os.ftruncate(descriptor, len(data))
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            code = error.errno or errno.EIO
-            outcome = outcome_of(code)
-            return (self._vanished() if outcome is Outcome.MISSING else outcome), code
-        return Outcome.OK, 0
+        outcome, code = self._directory.write(file, data)
+        return (self._vanished() if outcome is Outcome.MISSING else outcome), code
 
     def present(self) -> Outcome:
         """OK, or why the file cannot be had: MISSING where this cgroup lacks it, GONE where the cgroup vanished."""
@@ -150,13 +134,6 @@ class KnobFile:
                 return Outcome.MISSING if now.inode() == self.identity else Outcome.GONE
         except OSError as error:
             return Outcome.GONE if outcome_of(error.errno or 0) is Outcome.MISSING else Outcome.MISSING
-
-    def _inject(self, operation: str, file: str) -> None:
-        fault = self._directory.fault
-        path = f"{self._directory.path}/{file}"
-        code = 0 if fault is None else fault(operation, path)
-        if code:
-            raise OSError(code, os.strerror(code), path)
 
 
 class Knobs:

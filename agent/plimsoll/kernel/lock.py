@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from plimsoll.kernel.fault import inject
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.model.outcome import Outcome, outcome_of
 
@@ -116,7 +117,7 @@ class InstanceLock:
             return self._host.open(self._directory, flags)
         except FileNotFoundError:
             parent, _, name = self._directory.rpartition("/")
-            self._inject("mkdir", self._directory)
+            inject(self._host.fault, "mkdir", self._directory)
             above = self._host.open(parent or ".", os.O_PATH | os.O_DIRECTORY)
             try:
                 os.mkdir(name, _DIRECTORY_MODE, dir_fd=above)
@@ -128,7 +129,7 @@ class InstanceLock:
             return self._host.open(self._directory, flags)
 
     def _lock(self, directory: int) -> Held | Taken | Unusable:
-        self._inject("lock", self._path)
+        inject(self._host.fault, "lock", self._path)
         # A link or a FIFO planted here must not lead us to another file or hold us up.
         descriptor = os.open(
             LOCK_NAME,
@@ -154,17 +155,11 @@ class InstanceLock:
         try:
             # First of all a predecessor's PID goes: no PID is better than a wrong one.
             os.ftruncate(descriptor, 0)
-            self._inject("write", self._path)
+            inject(self._host.fault, "write", self._path)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         except OSError as error:
             return outcome_of(error.errno or errno.EIO)
         return Outcome.OK
-
-    def _inject(self, operation: str, path: str) -> None:
-        fault = self._host.fault
-        code = 0 if fault is None else fault(operation, path)
-        if code:
-            raise OSError(code, os.strerror(code), path)
 
 
 def _holder(descriptor: int) -> int | None:

@@ -163,9 +163,7 @@ def read_header(host: HostFs, path: str) -> Header | Outcome:
     try:
         descriptor = host.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            code = 0 if host.fault is None else host.fault("read", path)
-            if code:
-                return outcome_of(code)
+            host.inject("read", path)
             data = os.pread(descriptor, page, 0)
         finally:
             os.close(descriptor)

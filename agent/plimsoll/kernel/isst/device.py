@@ -49,10 +49,7 @@ class IsstInterface:
         """Open, send, close. Raises OSError."""
         descriptor = self._host.open(PATH, os.O_RDWR | os.O_NONBLOCK)
         try:
-            fault = self._host.fault
-            code = 0 if fault is None else fault("ioctl", f"{self._host.path}/{PATH}#{request & 0xFF}")
-            if code:
-                raise OSError(code, os.strerror(code), PATH)
+            self._host.inject("ioctl", f"{PATH}#{request & 0xFF}")
             # Not libc.ioctl through ctypes: that one would not be caught by a preloaded shim.
             return int(fcntl.ioctl(descriptor, request, buffer, True))
         finally:

@@ -7,12 +7,10 @@ shape is MALFORMED). Reads, and asks for ageing; must not evict, nor know what i
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.model.outcome import Outcome, outcome_of
+from plimsoll.model.outcome import Outcome
 
 FILE = "sys/kernel/debug/lru_gen"
 # A line for each generation, four at most, of each node of each cgroup: 2,000 cgroups on 8 nodes.
@@ -109,15 +107,5 @@ class LruGen:
         # `1 1`: swappable pages, too, and all page tables: by itself the kernel leaves out those in which it found
         # little the last time, and does nothing when there are four generations already.
         text = f"+ {lruvec.memcg} {lruvec.node} {lruvec.newest} 1 1\n"
-        try:
-            descriptor = self._host.open(FILE, os.O_WRONLY | os.O_NONBLOCK)
-            try:
-                code = 0 if self._host.fault is None else self._host.fault("write", FILE)
-                if code:
-                    return outcome_of(code)
-                os.write(descriptor, text.encode("ascii"))
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            return outcome_of(error.errno or errno.EIO)
-        return Outcome.OK
+        outcome, _ = self._host.write(FILE, text.encode("ascii"))
+        return outcome

@@ -8,14 +8,12 @@ reclaim): how much may be asked for is decided elsewhere.
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import Directory
-from plimsoll.model.outcome import Outcome, outcome_of
+from plimsoll.model.outcome import Outcome
 
 FILE = "memory.reclaim"
 # cgroup v2's, and openEuler's cgroup v1.
@@ -48,27 +46,10 @@ def reclaim(
     text = str(size) if swappiness is None else f"{size} swappiness={swappiness}"
     begun = clock()
     before = _usage(directory)
-    code = _write(directory, text.encode("ascii"))
-    outcome = outcome_of(code)
+    outcome, code = directory.write(FILE, text.encode("ascii"))
     after = None if outcome is Outcome.GONE else _usage(directory)
     freed = None if before is None or after is None else max(0, before - after)
     return Answer(outcome, code, freed, clock() - begun)
-
-
-def _write(directory: Directory, data: bytes) -> int:
-    try:
-        descriptor = directory.open(FILE, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            fault = directory.fault
-            code = 0 if fault is None else fault("write", f"{directory.path}/{FILE}")
-            if code:
-                return code
-            os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
 
 
 def _usage(directory: Directory) -> int | None:

@@ -12,12 +12,12 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from plimsoll.actuators.journal_file import READ_LIMIT, JournalFile
 from plimsoll.actuators.record import Entry, Key, Record, delete_line, original_line, set_line
 from plimsoll.actuators.replay import Replay, replay
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.fault import FaultHook
 from plimsoll.model.outcome import Outcome, outcome_of
 
@@ -34,7 +34,7 @@ class State(StrEnum):
     NEWER = "newer"  # a later version wrote to it: put aside as journal.newer-N; what could be read is kept
 
 
-class Journal:
+class Journal(Closing):
     """
     ``state`` and ``reason`` say what was found at the start. ``writable`` is what the last try to write came to; while
     it is not OK no knob is touched for the first time.
@@ -92,14 +92,6 @@ class Journal:
             return cls(None, boot_id, unusable=unusable, read_only=read_only)
         file = JournalFile(descriptor, fault, write)
         return cls(file, boot_id, compact_bytes=compact_bytes, read_only=read_only)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def originals(self) -> Mapping[Key, Record]:

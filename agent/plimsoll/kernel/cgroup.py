@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from types import MappingProxyType, TracebackType
-from typing import NamedTuple, Self
+from types import MappingProxyType
+from typing import NamedTuple
 
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.hostfs import Directory, HostFs
 from plimsoll.model.outcome import Outcome, outcome_of
 
@@ -108,7 +109,7 @@ class Location(NamedTuple):
     version: int  # of cgroups: 1 or 2
 
 
-class Hierarchies:
+class Hierarchies(Closing):
     """
     The mounted hierarchies, each held open at its root.
 
@@ -239,14 +240,6 @@ class Hierarchies:
         """Close every hierarchy; closing twice is allowed."""
         for directory in self.roots():
             directory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open(host: HostFs, path: str, refused: list[tuple[str, Outcome]]) -> Directory | None:

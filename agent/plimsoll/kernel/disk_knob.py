@@ -7,9 +7,9 @@ must not know which value is wanted.
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.hostfs import Reading
 from plimsoll.model.outcome import Outcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plimsoll.kernel.knob import KnobFile
 
 
-class DiskKnob:
+class DiskKnob(Closing):
     """
     What one cgroup may have of the disk ``number`` (``MAJOR:MINOR``).
 
@@ -35,14 +35,6 @@ class DiskKnob:
     def identity(self) -> int:
         """The cgroup's."""
         return self._file.identity
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the cgroup; closing twice is allowed."""

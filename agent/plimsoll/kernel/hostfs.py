@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import errno
 import os
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.fault import FaultHook, inject
 from plimsoll.kernel.resolve import IN_ROOT, STRICT, encoded_path, has_openat2, openat2, walk
 from plimsoll.model.outcome import Outcome, outcome_of
@@ -55,7 +55,7 @@ def _read_all(descriptor: int, limit: int) -> bytes:
     raise OSError(errno.EFBIG, "larger than any kernel file this program reads")
 
 
-class Directory:
+class Directory(Closing):
     """
     An open directory. Everything below it is reached strictly beneath it.
 
@@ -70,14 +70,6 @@ class Directory:
         self.path = path
         self._fault = fault
         self._openat2 = openat2
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the descriptor; closing twice is allowed."""

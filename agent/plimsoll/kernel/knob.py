@@ -10,11 +10,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from plimsoll.kernel.cap import lifted
 from plimsoll.kernel.cgroup import Hierarchies, Mode
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Directory, HostFs, Reading
 from plimsoll.kernel.isst.registers import Registers
@@ -27,7 +26,7 @@ from plimsoll.model.plan import Knob, Target
 WRITE_LIMIT = 4096
 
 
-class KnobFile:
+class KnobFile(Closing):
     """
     One knob of one target, held by the cgroup's directory: a cgroup made again under the same name is another one.
 
@@ -55,14 +54,6 @@ class KnobFile:
         self._file = file
         self._reached = reached
         self.identity = 0 if reached is None else directory.inode()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the cgroup; closing twice is allowed. The host's own directory is not ours to close."""

@@ -7,9 +7,10 @@ It must not know which value is wanted, nor what a register means: that is kerne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from types import MappingProxyType
+from typing import Final
 
+from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.hostfs import Reading
 from plimsoll.kernel.isst.registers import Registers
 from plimsoll.model.outcome import Outcome
@@ -26,7 +27,7 @@ _KINDS: Final[Mapping[Knob, TargetKind]] = MappingProxyType(
 )
 
 
-class RegisterKnob:
+class RegisterKnob(Closing):
     """
     One register. ``identity`` is always 0: a register comes and goes with the machine, and never for another one.
 
@@ -47,12 +48,7 @@ class RegisterKnob:
         # An association and a class's parameters are addressed alike: only the kind of target tells them apart.
         return cls(registers, knob, target.path) if target.kind is _KINDS.get(knob) else Outcome.MISSING
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """There is nothing to let go of."""
 
     def read(self) -> Reading:

@@ -12,7 +12,8 @@ import pytest
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.knob import WRITE_LIMIT, Knobs
+from plimsoll.kernel.knob import Knobs
+from plimsoll.kernel.knob_file import WRITE_LIMIT
 from plimsoll.kernel.knob_spec import CPUFREQ, INHERIT, KNOBS, byte_count, cpu_list, integer
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import NODE, Knob, Target, TargetKind, cgroup, disk

@@ -15,7 +15,8 @@ from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Record
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.knob import KnobFile, Knobs
+from plimsoll.kernel.knob import Knobs
+from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, OnExit, Plan, Write, cgroup

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Reading
-from plimsoll.kernel.knob import KnobFile, Knobs
+from plimsoll.kernel.knob import Knobs
+from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.model.outcome import Outcome

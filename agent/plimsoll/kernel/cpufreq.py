@@ -2,7 +2,7 @@
 The kernel's frequency scaling: its policies, their limits now, and how fast CPUs are said to run.
 
 What ``scaling_min_freq`` and ``scaling_max_freq`` say is what is in force, with thermal and other limits counted in,
-and not what somebody asked for (drivers/cpufreq/cpufreq.c, show_scaling_max_freq). Writing is ``kernel/knob.py``'s.
+and not what somebody asked for (drivers/cpufreq/cpufreq.c, show_scaling_max_freq). Writing is the knobs'.
 """
 
 from __future__ import annotations

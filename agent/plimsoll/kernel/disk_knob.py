@@ -7,14 +7,10 @@ must not know which value is wanted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.hostfs import Reading
+from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.model.outcome import Outcome
-
-if TYPE_CHECKING:
-    from plimsoll.kernel.knob import KnobFile
 
 
 class DiskKnob(Closing):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.hostfs import Directory, HostFs
 from plimsoll.model.cpus import CpuSet, parse_cpus
 
 CPU_ROOT = "sys/devices/system/cpu"
@@ -60,9 +60,9 @@ def read_topology(host: HostFs) -> tuple[Cpu, ...]:
     return tuple(found)
 
 
-def read_cpus(host: HostFs, path: str) -> CpuSet | None:
-    """A file with a list of CPUs; ``None`` when it is not to be had."""
-    text = host.read(path).text()
+def read_cpus(directory: Directory, path: str) -> CpuSet | None:
+    """A file with a list of CPUs, of the host's or of a cgroup's; ``None`` when it is not to be had."""
+    text = directory.read(path).text()
     if text is None:
         return None
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from plimsoll.kernel.cgroup import Hierarchies
-from plimsoll.model.cpus import CpuSet, parse_cpus
+from plimsoll.kernel.topology import read_cpus
+from plimsoll.model.cpus import CpuSet
 
 _NONE: CpuSet = frozenset()
 
@@ -49,12 +50,4 @@ class CpuFiles:
         return self._read(f"{path}/cpuset.cpus") or _NONE
 
     def _read(self, path: str) -> CpuSet | None:
-        if self._directory is None:
-            return None
-        text = self._directory.read(path).text()
-        if text is None:
-            return None
-        try:
-            return parse_cpus(text)
-        except ValueError:
-            return None
+        return None if self._directory is None else read_cpus(self._directory, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import shutil
 import time
@@ -20,6 +19,7 @@ from tests import acting
 from tests.acting import Agent, Pages, plan, pod, switch, want
 from tests.fixtures.hosts import trees
 from tests.fixtures.hosts.faults import Faults
+from tests.vm.scripts.forked import child, ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,25 +153,21 @@ def test_f11_a_knob_that_may_not_be_written_is_only_observed(node: Path) -> None
 def test_f12_a_short_write_is_an_error_and_what_stands_is_read(node: Path) -> None:
     """F12: a file system that takes three bytes of seven: FAILED, what stands is reported, and is put back."""
     start = acting.values(node)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            # Knobs only: the journal has its lines by then.
-            limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard)) or 0  # noqa: E731 - a hook's answer
-            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            faults = Faults({("write", "memory.low"): limit})
-            with Agent(node, fault=faults) as agent:
-                [result] = agent.applier.execute(plan(want(pod(0), Knob.MEMORY_LOW, "409600")))
-                resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-                assert (result.outcome, result.errno, result.after) == (Outcome.FAILED, 0, "409")
-                faults.script.clear()
-                agent.clock.now += 10
-                assert outcomes(agent.applier.execute(Plan())) == [Outcome.OK]
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def life() -> None:
+        # Knobs only: the journal has its lines by then.
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard)) or 0  # noqa: E731 - a hook's answer
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        faults = Faults({("write", "memory.low"): limit})
+        with Agent(node, fault=faults) as agent:
+            [result] = agent.applier.execute(plan(want(pod(0), Knob.MEMORY_LOW, "409600")))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+            assert (result.outcome, result.errno, result.after) == (Outcome.FAILED, 0, "409")
+            faults.script.clear()
+            agent.clock.now += 10
+            assert outcomes(agent.applier.execute(Plan())) == [Outcome.OK]
+
+    assert ended(child(life)) == 0
     assert acting.values(node) == start
 
 

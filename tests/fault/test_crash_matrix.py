@@ -19,6 +19,7 @@ from plimsoll.model.plan import Knob, Plan
 from tests import acting
 from tests.acting import Agent, Pages, plan, pod, switch, want
 from tests.fixtures.hosts import trees
+from tests.vm.scripts.forked import child, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,20 +92,9 @@ def run(root: Path, steps: Steps) -> None:
 
 def dies(function: Callable[[], None]) -> bool:
     """Run in a child: whether it was killed. Any other failure of it is one of the test."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
+    code = ended(child(function))
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
 def fresh(root: Path) -> dict[str, bytes]:

@@ -21,9 +21,9 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
+from forked import child, ended
 from settings import settings
 
 from plimsoll.actor import Actor
@@ -130,24 +130,6 @@ class Life:
 
 def options(pods: str) -> Options:
     return Options(pods=pods, node_name="guest", state_dir=STATE)
-
-
-def child(function: Callable[[], None]) -> int:
-    """Run in a child, of which the process id is given."""
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return process
-
-
-def ended(process: int) -> int:
-    """How it ended: the exit code, or minus the signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def count(pods: str) -> dict[str, Any]:

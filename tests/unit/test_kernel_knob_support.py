@@ -7,25 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.kernel.cgroup import Hierarchies
-from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.probe import Name, probe
+from plimsoll.kernel.probe import Name
 from plimsoll.kernel.reason import Reason
 from plimsoll.model.snapshot import Capability
-from tests.fixtures.hosts import trees
+from tests.fixtures.hosts import capabilities, trees
+from tests.fixtures.hosts.capabilities import DISKS, PREEMPTION, reasons
 from tests.fixtures.hosts.faults import Faults
 
 ROOT = f"{trees.CGROUP}/kubepods.slice"
-KNOBS = (
-    Name.CPU_IDLE,
-    Name.CPU_WEIGHT,
-    Name.CPU_SHARES,
-    Name.CPU_QOS_LEVEL,
-    Name.MEMORY_QOS_LEVEL,
-    Name.MEMCG_QOS_ENABLE,
-    Name.MEMORY_LOW,
-)
 V2_FILES = {"cpu.weight": "39\n", "cpu.idle": "0\n", "memory.low": "0\n", "memory.min": "0\n"}
 NOT_OPENEULER = dict.fromkeys(("cpu-qos-level", "memory-qos-level", "memcg-qos-enable"), "not-built")
 
@@ -44,20 +33,9 @@ def openeuler_v1() -> trees.Tree:
     return tree
 
 
-def without(tree: trees.Tree, *ends: str) -> trees.Tree:
-    return {path: text for path, text in tree.items() if not path.endswith(ends)}
-
-
 def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[str, Capability]:
     """What is known of the knobs, by name."""
-    trees.write(root, tree)
-    with HostFs(str(root), fault=fault) as host, Hierarchies.detect(host) as hierarchies:
-        found = probe(host, hierarchies, Kubepods.find(hierarchies))
-    return {each.name: each for each in found if each.name in KNOBS}
-
-
-def reasons(found: dict[str, Capability]) -> dict[str, str]:
-    return {name: each.reason for name, each in found.items() if not each.available}
+    return capabilities.probed(root, tree, fault, only=PREEMPTION)
 
 
 def test_stock_v2(tmp_path: Path) -> None:
@@ -96,7 +74,7 @@ def test_v1_with_idle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("release", "reason"), [("5.10.0-28-amd64", "kernel-too-old"), ("6.1.0", "no-file")])
 def test_no_cpu_idle(tmp_path: Path, release: str, reason: str) -> None:
     """Without cpu.idle the version that brought it is named, and what is used instead."""
-    found = probed(tmp_path, without(stock_v2(), "/cpu.idle") | trees.proc(release))
+    found = probed(tmp_path, trees.without(stock_v2(), "/cpu.idle") | trees.proc(release))
     assert found["cpu-weight"].available
     assert found["cpu-idle"].reason == reason
     assert "5.15" in found["cpu-idle"].cure
@@ -105,14 +83,14 @@ def test_no_cpu_idle(tmp_path: Path, release: str, reason: str) -> None:
 
 def test_controller_not_turned_on(tmp_path: Path) -> None:
     """A kubelet's root without the controller's files is told from a kernel without them."""
-    found = probed(tmp_path, without(stock_v2(), "/cpu.idle", "/cpu.weight", "/memory.low"))
+    found = probed(tmp_path, trees.without(stock_v2(), "/cpu.idle", "/cpu.weight", "/memory.low"))
     assert [found[name].reason for name in ("cpu-weight", "memory-low")] == ["no-file", "no-file"]
     assert "cgroup.subtree_control" in found["memory-low"].cure
 
 
 def test_openeuler_without_its_features(tmp_path: Path) -> None:
     """An openEuler kernel without them is told to be updated; any other kernel is told that nothing is wrong."""
-    plain = probed(tmp_path / "plain", without(openeuler_v1(), "qos_level", "memcg_qos_enable"))
+    plain = probed(tmp_path / "plain", trees.without(openeuler_v1(), "qos_level", "memcg_qos_enable"))
     assert {plain[name].reason for name in NOT_OPENEULER} == {"not-built"}
     assert "CONFIG_QOS_SCHED" in plain["cpu-qos-level"].detail
     assert "CONFIG_MEMCG_QOS" in plain["memory-qos-level"].detail
@@ -151,7 +129,7 @@ def test_before_the_kubelet(tmp_path: Path) -> None:
 def test_no_cgroups(tmp_path: Path) -> None:
     """Without a hierarchy, or without the controller, that is the reason."""
     bare = probed(tmp_path / "bare", trees.bare())
-    assert {bare[name].reason for name in KNOBS if name != "memcg-qos-enable"} == {"no-cgroup"}
+    assert {bare[name].reason for name in PREEMPTION if name != "memcg-qos-enable"} == {"no-cgroup"}
     v1 = trees.v1({"cpu,cpuacct": ("cpu", "cpuacct"), "cpuset": ("cpuset",)})
     assert probed(tmp_path / "v1", trees.proc() | v1)["memory-qos-level"].reason == "no-controller"
 
@@ -177,7 +155,7 @@ def test_every_answer_is_complete(tmp_path: Path, tree: object) -> None:
     """All seven, in order; an absence has a reason of the closed set and two sentences, a presence has none."""
     assert callable(tree)
     found = probed(tmp_path, tree())
-    assert tuple(found) == KNOBS
+    assert tuple(found) == PREEMPTION
     for each in found.values():
         assert each.detail.endswith(".")
         assert each.available is (each.reason == "")
@@ -192,13 +170,9 @@ def test_limits_of_disks_are_each_versions_own(tmp_path: Path) -> None:
         ("v2", stock_v2() | trees.below(ROOT, {"io.max": ""}), Name.IO_MAX, Name.BLKIO_THROTTLE),
         ("v1", v1, Name.BLKIO_THROTTLE, Name.IO_MAX),
     ):
-        root = tmp_path / name
-        trees.write(root, tree)
-        with HostFs(str(root)) as host, Hierarchies.detect(host) as hierarchies:
-            found = {each.name: each for each in probe(host, hierarchies, Kubepods.find(hierarchies))}
+        found = capabilities.probed(tmp_path / name, tree, only=DISKS)
         assert found[there].available
         assert found[elsewhere].reason == f"cgroup-{name}"
-    with HostFs(str(tmp_path / "v2")) as host, Hierarchies.detect(host) as hierarchies:
-        (tmp_path / "v2" / ROOT / "io.max").unlink()
-        found = {each.name: each for each in probe(host, hierarchies, Kubepods.find(hierarchies))}
+    (tmp_path / "v2" / ROOT / "io.max").unlink()
+    found = capabilities.probed(tmp_path / "v2", {}, only=DISKS)
     assert (found["io-max"].reason, found["blkio-throttle"].reason) == ("no-file", "cgroup-v2")

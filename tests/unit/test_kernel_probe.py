@@ -19,57 +19,19 @@ from plimsoll.kernel.probe import Name, probe
 from plimsoll.kernel.reason import Reason, reason_of
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.snapshot import Capability
-from tests.fixtures.hosts import trees
+from tests.fixtures.hosts import capabilities, trees
+from tests.fixtures.hosts.capabilities import CPUSETS, DISKS, FREQUENCIES, PREEMPTION, SWAP, probed
 from tests.fixtures.hosts.faults import Faults
 
 PSI_OF_PODS = ("psi-cpu", "psi-memory", "psi-io")
 KUBEPODS = f"{trees.CGROUP}/kubepods.slice"
-# What pods can be given is the business of test_kernel_knob_support.py.
-KNOBS = {
-    Name.CPU_IDLE,
-    Name.CPU_WEIGHT,
-    Name.CPU_SHARES,
-    Name.CPU_QOS_LEVEL,
-    Name.MEMORY_QOS_LEVEL,
-    Name.MEMCG_QOS_ENABLE,
-    Name.MEMORY_LOW,
-    Name.IO_MAX,
-    Name.BLKIO_THROTTLE,
-    Name.SWAP_LIMIT,
-    Name.SWAPFILE,
-    Name.MEMORY_RECLAIM,
-    Name.MEMORY_RECLAIM_SWAPPINESS,
-    Name.LRU_GEN,
-    Name.KUBELET_SWAP,
-    Name.ZSWAP_OFF,
-    Name.OOMD_OFF,
-    Name.CPUSET_V2,
-    Name.CPUSET_V1,
-    Name.FREQUENCY,
-    Name.ISST,
-    Name.CPUFREQ,
-    Name.TURBO_FREQUENCY,
-    Name.ENERGY_PREFERENCE,
-    Name.EFFECTIVE_FREQUENCY,
-    Name.PACKAGE_ENERGY,
-}
-
-
-def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[str, Capability]:
-    trees.write(root, tree)
-    with HostFs(str(root), fault=fault) as host, Hierarchies.detect(host) as hierarchies:
-        found = probe(host, hierarchies, Kubepods.find(hierarchies))
-    return {each.name: each for each in found}
+# What pods and the machine can be given is the business of other tests.
+LEFT_OUT = {"native-reader", *PREEMPTION, *DISKS, *SWAP, *CPUSETS, *FREQUENCIES}
 
 
 def reasons(found: dict[str, Capability]) -> dict[str, str]:
     """What is absent and why, without the reader that depends on how this tree was built."""
-    left_out = {"native-reader", *KNOBS}
-    return {name: each.reason for name, each in found.items() if not each.available and name not in left_out}
-
-
-def without(tree: trees.Tree, *ends: str) -> trees.Tree:
-    return {path: text for path, text in tree.items() if not path.endswith(ends)}
+    return capabilities.reasons({name: each for name, each in found.items() if name not in LEFT_OUT})
 
 
 @pytest.mark.parametrize(
@@ -235,10 +197,10 @@ def test_openeuler_v1_files_that_answer_unsupported(tmp_path: Path) -> None:
 
 def test_openeuler_v1_without_the_fine_grain(tmp_path: Path) -> None:
     """An openEuler kernel booted right but too old for pressure.stat, or for PSI on v1 at all."""
-    fine = probed(tmp_path / "fine", without(trees.openeuler_v1(), "/pressure.stat"))
+    fine = probed(tmp_path / "fine", trees.without(trees.openeuler_v1(), "/pressure.stat"))
     assert reasons(fine) == {"pressure-stat": "not-built", "psi-irq": "not-built"}
     assert "CONFIG_PSI_FINE_GRAINED" in fine["pressure-stat"].detail
-    none = probed(tmp_path / "none", without(trees.openeuler_v1(), ".pressure", "/pressure.stat"))
+    none = probed(tmp_path / "none", trees.without(trees.openeuler_v1(), ".pressure", "/pressure.stat"))
     assert {none[name].reason for name in PSI_OF_PODS} == {"not-built"}
     assert "CONFIG_PSI_CGROUP_V1" in none["psi-cpu"].detail
 
@@ -260,7 +222,7 @@ def test_pressure_stat_where_it_is(tmp_path: Path) -> None:
 def test_kernel_too_old(tmp_path: Path, release: str) -> None:
     """Before 4.20 there is no PSI at all, whatever else is so."""
     for name, tree in (("v2", trees.no_psi()), ("v1", trees.stock_v1())):
-        found = probed(tmp_path / name, without(tree, ".pressure") | trees.proc(release, pressure=False))
+        found = probed(tmp_path / name, trees.without(tree, ".pressure") | trees.proc(release, pressure=False))
         assert {found[each].reason for each in (*PSI_OF_PODS, "psi-irq")} == {"kernel-too-old"}
         trees.write(tmp_path / f"{name}-node", trees.proc(release, pressure=False))
         assert probed(tmp_path / f"{name}-node", {})["psi-node"].reason == "kernel-too-old"
@@ -323,7 +285,7 @@ def test_cgroup_pressure_switch(tmp_path: Path) -> None:
 
 def test_cgroup_disable_pressure(tmp_path: Path) -> None:
     """cgroup_disable=pressure among the boot arguments is named."""
-    tree = without(trees.v2_systemd(), ".pressure") | trees.proc(arguments="cgroup_disable=pressure")
+    tree = trees.without(trees.v2_systemd(), ".pressure") | trees.proc(arguments="cgroup_disable=pressure")
     found = probed(tmp_path, tree)
     assert found["psi-cpu"].reason == "psi-disabled"
     assert "cgroup_disable=pressure" in found["psi-cpu"].detail

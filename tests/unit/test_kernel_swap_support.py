@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plimsoll.kernel.cgroup import Hierarchies
-from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.probe import Name, probe
 from plimsoll.kernel.swap_support import KUBELET_CONFIGS
-from tests.fixtures.hosts import trees
+from tests.fixtures.hosts import capabilities, trees
+from tests.fixtures.hosts.capabilities import SWAP, reasons
 from tests.fixtures.hosts.faults import Faults
 
 if TYPE_CHECKING:
@@ -20,16 +17,6 @@ if TYPE_CHECKING:
 
     from plimsoll.model.snapshot import Capability
 
-SWAP = (
-    Name.SWAP_LIMIT,
-    Name.SWAPFILE,
-    Name.MEMORY_RECLAIM,
-    Name.MEMORY_RECLAIM_SWAPPINESS,
-    Name.LRU_GEN,
-    Name.KUBELET_SWAP,
-    Name.ZSWAP_OFF,
-    Name.OOMD_OFF,
-)
 ROOT = f"{trees.CGROUP}/kubepods.slice"
 ENABLED = "sys/kernel/mm/lru_gen/enabled"
 LRU_GEN = "sys/kernel/debug/lru_gen"
@@ -46,18 +33,7 @@ def able() -> trees.Tree:
 
 
 def probed(root: Path, tree: trees.Tree, fault: Faults | None = None) -> dict[str, Capability]:
-    trees.write(root, tree)
-    with HostFs(str(root), fault=fault) as host, Hierarchies.detect(host) as hierarchies:
-        found = probe(host, hierarchies, Kubepods.find(hierarchies))
-    return {each.name: each for each in found if each.name in SWAP}
-
-
-def reasons(found: dict[str, Capability]) -> dict[str, str]:
-    return {name: each.reason for name, each in found.items() if not each.available}
-
-
-def without(*ends: str) -> trees.Tree:
-    return {path: text for path, text in able().items() if not path.endswith(ends)}
+    return capabilities.probed(root, tree, fault, only=SWAP)
 
 
 def test_a_node_that_can(tmp_path: Path) -> None:
@@ -104,12 +80,12 @@ def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, r
 )
 def test_what_is_missing(tmp_path: Path, ends: tuple[str, ...], name: str, reason: str) -> None:
     """A file this kernel or node does not have."""
-    assert reasons(probed(tmp_path, without(*ends))) == {"swapfile": "not-built", name: reason}
+    assert reasons(probed(tmp_path, trees.without(able(), *ends))) == {"swapfile": "not-built", name: reason}
 
 
 def test_without_memory_reclaim(tmp_path: Path) -> None:
     """Neither with swappiness nor without."""
-    found = probed(tmp_path, without("kubepods.slice/memory.reclaim"))
+    found = probed(tmp_path, trees.without(able(), "kubepods.slice/memory.reclaim"))
     assert reasons(found) == {
         "swapfile": "not-built",
         "memory-reclaim": "no-file",
@@ -130,7 +106,7 @@ def test_old_kernels(tmp_path: Path, release: str, absent: set[str]) -> None:
     """5.15 lacks the files, 6.1 takes no swappiness: each says that the kernel is too old."""
     tree = able() | trees.proc(release)
     if "memory-reclaim" in absent:
-        tree = {path: text for path, text in tree.items() if not path.endswith(("memory.reclaim", ENABLED, LRU_GEN))}
+        tree = trees.without(tree, "memory.reclaim", ENABLED, LRU_GEN)
     found = probed(tmp_path, tree)
     assert {name for name, why in reasons(found).items() if why == "kernel-too-old"} == absent
 
@@ -153,7 +129,7 @@ def test_probing_asks_no_cgroup_for_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", KUBELET_CONFIGS)
 def test_where_the_kubelets_configuration_is(tmp_path: Path, path: str) -> None:
     """In the places installers put it, YAML or JSON."""
-    tree = without(CONFIG) | {path: '{"kind": "KubeletConfiguration", "failSwapOn": false}\n'}
+    tree = trees.without(able(), CONFIG) | {path: '{"kind": "KubeletConfiguration", "failSwapOn": false}\n'}
     assert probed(tmp_path, tree)["kubelet-swap"].available
 
 

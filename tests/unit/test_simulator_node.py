@@ -16,6 +16,7 @@ from plimsoll.kernel.batch import BatchReader
 from plimsoll.kernel.cgroup import Hierarchies, Mode
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.pressure import parse_pressure_stat, parse_psi
+from plimsoll.kernel.probe import Name
 from plimsoll.kernel.proc import parse_swaps, read_boot_id, read_cpu_count, read_meminfo, read_pressure
 from plimsoll.model.pod import Pod, PodIntent, Priority, QosClass
 from plimsoll.model.pressure import PRESSURE_STAT_CAUSES, Source
@@ -27,6 +28,7 @@ from plimsoll.simulator.tree import Tree
 from plimsoll.simulator.workload import PodSpec, Shape, Workload
 from plimsoll.sources.cgroups import PodCgroups, Scope
 from plimsoll.sources.node import NodeFiles
+from tests.fixtures.hosts.capabilities import CPUSETS, DISKS, FREQUENCIES, SWAP
 from tests.running import Running, command, until
 
 CAUSES = {
@@ -113,11 +115,8 @@ def test_the_node_itself_is_whole(node):
             assert hierarchies.mode is (Mode.V1 if node.kind is Kind.OPENEULER_V1 else Mode.V2)
 
 
-SIMULATED_NOT = (
-    *("frequency", "isst", "cpufreq", "turbo-frequency", "energy-preference", "effective-frequency", "package-energy"),
-    *("cpuset-v1", "cpuset-v2", "swap-limit", "swapfile", "memory-reclaim", "memory-reclaim-swappiness", "lru-gen"),
-    *("kubelet-swap", "io-max", "blkio-throttle"),
-)
+# The simulated nodes have no frequencies, no memory that could be moved, and no disks.
+SIMULATED_NOT = {*FREQUENCIES, *CPUSETS, *DISKS, *SWAP} - {Name.ZSWAP_OFF, Name.OOMD_OFF}
 
 
 def test_doctor_accepts_the_node(node):
@@ -125,7 +124,6 @@ def test_doctor_accepts_the_node(node):
     found = json.loads(command("doctor", "--root", node.root, "--format", "json").stdout)
     missing = {each["name"]: each["reason"] for each in found if not each["available"]}
     missing.pop("native-reader", None)  # depends on how this program was built
-    # The simulated nodes have no frequencies, no memory that could be moved, and no disks.
     for name in SIMULATED_NOT:
         missing.pop(name, None)
 

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from plimsoll.kernel.probe import Name
+from tests.fixtures.hosts.capabilities import FREQUENCIES
 from tests.vm.machine import Machine, Result
 
 SOURCES = Path(__file__).resolve().parents[2] / "agent"
@@ -25,19 +27,7 @@ ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npree
 WITHOUT_OPENEULER = dict.fromkeys(
     ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable", "swapfile"), "not-built"
 )
-WITHOUT_HARDWARE = dict.fromkeys(
-    (
-        "cpufreq",
-        "effective-frequency",
-        "energy-preference",
-        "frequency",
-        "isst",
-        "kubelet-swap",
-        "package-energy",
-        "turbo-frequency",
-    ),
-    "no-file",
-)
+WITHOUT_HARDWARE = dict.fromkeys((*FREQUENCIES, Name.KUBELET_SWAP), "no-file")
 """What no guest has, by capability with the reason: only openEuler's kernels; frequencies, a kubelet."""
 # Importing takes seconds where the processor is emulated.
 COMMAND_SECONDS = 120.0

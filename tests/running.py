@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 PROGRAM = [sys.executable, "-m", "plimsoll.cli"]
@@ -34,7 +34,7 @@ def until(condition, what: str):
 
 
 class Running:
-    """``plimsoll run`` as a child process, with its log in ``folder``."""
+    """``plimsoll run`` as a child process, with its log in ``folder``; what still runs after a block is killed."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}"
@@ -42,6 +42,13 @@ class Running:
             self.process = subprocess.Popen(
                 [*PROGRAM, "run", "--listen", "127.0.0.1:0", *map(str, arguments)], stderr=log
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(60)
 
     def events(self) -> list[dict[str, object]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,17 +73,8 @@ def node(tmp_path: Path) -> Node:
 
 @pytest.fixture
 def run(node: Node) -> Iterator[Callable[[], Running]]:
-    running: list[Running] = []
-
-    def start() -> Running:
-        running.append(Running(node.folder, *node.arguments))
-        return running[-1]
-
-    yield start
-    for each in running:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait(60)
+    with ExitStack() as running:
+        yield lambda: running.enter_context(Running(node.folder, *node.arguments))
 
 
 def test_enforcing_writes_and_the_end_puts_everything_back(node: Node, run: Callable[[], Running]) -> None:

@@ -131,17 +131,13 @@ def test_a_successor_says_what_it_found(host: Path, tmp_path: Path) -> None:
     """
     arguments = ("--root", host, "--pods", tmp_path / "pods", "--config", tmp_path / "plimsoll.yaml")
     knobs = sorted(path for path in host.rglob("cpu.idle") if "pod" in path.parent.name.partition("-pod")[1])
-    first = Running(tmp_path, *arguments)
-    try:
+    with Running(tmp_path, *arguments) as first:
         until(lambda: [path.read_text() for path in knobs] == ["1\n"] * 2, "both to give way")
-    finally:
-        first.process.kill()
-        first.process.wait(60)
+        first.stop(signal.SIGKILL)
     knobs[0].write_text("0\n")
     (knobs[0].parent / "cpu.weight").write_text("55\n")
 
-    second = Running(tmp_path, *arguments)
-    try:
+    with Running(tmp_path, *arguments) as second:
         sentence = "adopted 1 knob of an earlier run, 1 changed by somebody else"
 
         def told() -> list[str]:
@@ -155,9 +151,6 @@ def test_a_successor_says_what_it_found(host: Path, tmp_path: Path) -> None:
         ticks = float(second.metric("plimsoll_ticks_total"))
         until(lambda: float(second.metric("plimsoll_ticks_total")) > ticks, "another tick")
         assert second.stop(signal.SIGTERM) == 0
-    finally:
-        second.process.kill()
-        second.process.wait(60)
     lines = [json.loads(line) for line in (host / "run/plimsoll/audit.jsonl").read_text().splitlines()]
     assert [each["reason"] for each in lines if each["knob"] is None] == [sentence]
     assert sum(each["outcome"] == "drifted" and each["knob"] == "cpu.idle" for each in lines) == 1

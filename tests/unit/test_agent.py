@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,12 @@ from tests.support import CONTAINER, UID, manifest, pressure_stat, v1_node, v1_p
 
 @pytest.fixture
 def start(tmp_path):
-    running: list[Running] = []
+    with ExitStack() as running:
 
-    def start(root: Path, pods: Path, *more: object) -> Running:
-        running.append(Running(tmp_path, "--root", root, "--pods", pods, *more))
-        return running[-1]
+        def start(root: Path, pods: Path, *more: object) -> Running:
+            return running.enter_context(Running(tmp_path, "--root", root, "--pods", pods, *more))
 
-    yield start
-    for each in running:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait(60)
+        yield start
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def test_a_typo_comes_back_as_an_event(tmp_path: Path) -> None:
         kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
         arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
         for _ in range(2):
-            agent = Running(tmp_path, *arguments)
-            until(partial(told, agent), "the notice")
-            assert agent.stop() == 0
+            with Running(tmp_path, *arguments) as agent:
+                until(partial(told, agent), "the notice")
+                assert agent.stop() == 0
         (event,) = server.events
         assert (event["reason"], event["type"]) == ("IntentRejected", "Warning")
         assert event["involvedObject"]["uid"] == UID.format(1)
@@ -63,11 +63,12 @@ def test_nothing_is_told_unless_asked_for(tmp_path: Path) -> None:
     try:
         server.put_pod(TYPO)
         kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
-        agent = Running(tmp_path, "--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n")
-        until(lambda: agent.metric("plimsoll_intent_rejected.*"), "the tick that saw the pod")
-        until(lambda: b'"unavailable": "off"' in agent.get("/status.json")[1], "the page")
-        assert agent.metric("plimsoll_notices_.*") is None
-        assert agent.stop() == 0
-        assert server.events == ()
+        arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n")
+        with Running(tmp_path, *arguments) as agent:
+            until(lambda: agent.metric("plimsoll_intent_rejected.*"), "the tick that saw the pod")
+            until(lambda: b'"unavailable": "off"' in agent.get("/status.json")[1], "the page")
+            assert agent.metric("plimsoll_notices_.*") is None
+            assert agent.stop() == 0
+            assert server.events == ()
     finally:
         server.stop()

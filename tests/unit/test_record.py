@@ -378,9 +378,9 @@ def node(tmp_path: Path) -> Node:
 
 def test_a_running_agent_records(node, path):
     """What it sees in each tick, up to SIGKILL; another agent does not take the file."""
-    agent = Running(node.folder, *node.arguments, "--record", path)
-    until(lambda: (agent.metric("plimsoll_ticks_total") or "0") >= "2", "two ticks")
-    assert agent.stop(signal.SIGKILL) == -signal.SIGKILL
+    with Running(node.folder, *node.arguments, "--record", path) as agent:
+        until(lambda: (agent.metric("plimsoll_ticks_total") or "0") >= "2", "two ticks")
+        assert agent.stop(signal.SIGKILL) == -signal.SIGKILL
     found, _ = read(path)
     assert [each.sequence for each in found] == list(range(1, len(found) + 1))
     assert len(found) >= 1
@@ -395,9 +395,9 @@ def test_a_running_agent_records(node, path):
 
 def test_a_running_agent_outlives_its_recording(node, path):
     """The limit is reached in the first tick: told once, and the agent goes on."""
-    agent = Running(node.folder, *node.arguments, "--record", path, "--record-max", "64")
-    until(lambda: (agent.metric("plimsoll_ticks_total") or "0") >= "3", "three ticks")
-    assert agent.stop() == 0
+    with Running(node.folder, *node.arguments, "--record", path, "--record-max", "64") as agent:
+        until(lambda: (agent.metric("plimsoll_ticks_total") or "0") >= "3", "three ticks")
+        assert agent.stop() == 0
     assert [each["file"] for each in agent.events() if each["event"] == "recording-stopped"] == [str(path)]
     assert path.stat().st_size <= 64
 

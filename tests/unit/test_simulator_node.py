@@ -142,17 +142,14 @@ def test_the_real_agent_follows_the_node(node, tmp_path):
         (folder / f"{namespace}-{name}.yaml").write_text(json.dumps(each))  # JSON is YAML
     config = tmp_path / "plimsoll.yaml"
     config.write_text(cast.CONFIG)
-    agent = Running(tmp_path, "--config", config, "--root", node.root, "--pods", folder, "--node-name", "node")
-    try:
+    arguments = ("--config", config, "--root", node.root, "--pods", folder, "--node-name", "node")
+    with Running(tmp_path, *arguments) as agent:
         waiting = 'plimsoll_pod_pressure_waiting_seconds_total{namespace="data",pod="postgres-0",.*cause="io",.*'
         before = float(until(lambda: agent.metric(waiting), "the first figure"))
         node.advance(10.0)
         until(lambda: float(agent.metric(waiting)) > before, "another figure")
         assert agent.metric('plimsoll_capability{capability="state-directory",.*') == "1"
         assert agent.stop() == 0
-    finally:
-        agent.process.kill()
-        agent.process.wait(60)
 
 
 GROWING = re.compile(

@@ -15,7 +15,7 @@ from plimsoll.exporter.audit import NAME, AuditLog
 from plimsoll.model.acting import Acting, Mode, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Result
-from tests.fixtures.snapshots import write
+from tests.fixtures.snapshots import IDLED, write
 
 UNIX = 1_795_507_200.25
 NAMES = {"kubepods/pod1": ("shop", "web")}
@@ -69,16 +69,10 @@ def test_a_line_tells_everything(tmp_path):
     assert first == {
         "time": "2026-11-24T08:00:00.250Z",
         "sequence": 7,
-        "policy": "preemption",
         "target": "kubepods/pod1",
         "namespace": "shop",
         "pod": "web",
-        "knob": "cpu.idle",
-        "value": "1",
-        "before": "0",
-        "after": "1",
-        "outcome": "ok",
-        "errno": "",
+        **IDLED,
         "reason": "low priority",
         "observed": False,
     }

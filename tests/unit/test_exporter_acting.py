@@ -19,7 +19,7 @@ from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import FACTS, UID, busy, pod, snapshot, trouble, write
+from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, pod, snapshot, trouble, write
 
 OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
 
@@ -165,16 +165,10 @@ def test_changes_in_the_status():
     assert written == {
         "time": 1_795_507_201.0,
         "sequence": 1,
-        "policy": "preemption",
         "target": "kubepods/x",
         "namespace": "shop",
         "pod": "web-1",
-        "knob": "cpu.idle",
-        "value": "1",
-        "before": "0",
-        "after": "1",
-        "outcome": "ok",
-        "errno": "",
+        **IDLED,
         "reason": "no such thing",
     }
     assert (refused["knob"], refused["outcome"], refused["errno"]) == ("memory.low", "rejected", "EINVAL")

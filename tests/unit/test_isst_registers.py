@@ -34,12 +34,6 @@ _UNIT = "1/0/4"
 _CLASS = "1/0/3"
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of each machine, made once: nothing changes none of them."""
-    return tmp_path_factory.mktemp("machines")
-
-
 @pytest.fixture(params=GENERATIONS, ids=lambda each: each.value)
 def node(request: pytest.FixtureRequest, folders: Path) -> Rig:
     return rig(folders / request.param.value, request.param)

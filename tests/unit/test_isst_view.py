@@ -28,12 +28,6 @@ from plimsoll.terminal import Style
 from tests.isst import GENERATIONS, Rig, host, rig
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of each machine, made once: nothing changes none of them."""
-    return tmp_path_factory.mktemp("machines")
-
-
 @pytest.fixture(params=GENERATIONS, ids=lambda each: each.value)
 def node(request: pytest.FixtureRequest, folders: Path) -> Rig:
     return rig(folders / request.param.value, request.param)

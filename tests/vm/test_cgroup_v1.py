@@ -124,7 +124,7 @@ def test_hybrid_pods_have_pressure_from_v2_and_memory_from_v1(guest_image: Image
         agent = Agent(guest)
         pod = Pod(guest, 1, "both")
         pod.start()
-        guest.sh(f"until systemctl is-active --quiet {pod.scope}; do sleep 0.2; done")
+        pod.wait()
         found = agent.doctor()
         page = Page(agent.metrics())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.vm.agent import CONFIG, HOME, PORT, UNIT, Agent
+from tests.vm.agent import CONFIG, ENFORCE, HOME, Agent
 from tests.vm.image import Image
 from tests.vm.machine import CGROUP_V1, Machine
 from tests.vm.pods import Pod
@@ -19,7 +19,6 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 # Heavier than the service's: the hogs win, unless they give way.
 WEIGHT = 1700
 REQUESTS = 250
-ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n"
 
 
 @dataclass
@@ -33,17 +32,6 @@ class Node:
 
     def knob(self, pod: Pod, name: str) -> str:
         return self.guest.sh(f"cat /sys/fs/cgroup/{pod.slice_path}/{name}").strip()
-
-    def wait(self, pod: Pod, name: str, value: str) -> None:
-        self.guest.sh(
-            f"until [ $(cat /sys/fs/cgroup/{pod.slice_path}/{name}) = {value} ]; do sleep 0.2; done", timeout=120
-        )
-
-    def end(self, number: str = "TERM") -> None:
-        self.guest.sh(
-            f"systemctl kill --signal={number} {UNIT}; "
-            f"while systemctl is-active --quiet {UNIT}; do sleep 0.2; done; systemctl reset-failed {UNIT} || true"
-        )
 
     def p99(self) -> float:
         """Milliseconds of the service's slowest requests but one in a hundred, as it runs in its pod."""
@@ -61,7 +49,7 @@ def node(guest_image: Image) -> Iterator[Node]:
         for pod in (service, batch):
             pod.start("AllowedCPUs=0")
         for pod in (service, batch):
-            guest.sh(f"until systemctl is-active --quiet {pod.scope}; do sleep 0.2; done")
+            pod.wait()
         # A weight of its own: what the kernel makes of it when cpu.idle is turned off again must not be taken for it.
         guest.sh(f"echo {WEIGHT} > /sys/fs/cgroup/{batch.slice_path}/cpu.weight")
         yield Node(guest, agent, service, batch)
@@ -73,9 +61,9 @@ def test_a_service_hardly_notices_the_batch_pod_beside_it(node: Node) -> None:
     with node.batch.load("spin", "4"):
         beside = node.p99()
         node.agent.start()
-        node.wait(node.batch, "cpu.idle", "1")
+        node.batch.wait_for("cpu.idle", "1")
         given_way = node.p99()
-        node.end()
+        node.agent.stop()
     print(f"p99 of a request: alone {alone:.1f} ms, beside {beside:.1f} ms, with preemption {given_way:.1f} ms")
 
     assert node.knob(node.batch, "cpu.idle") == "0"
@@ -88,8 +76,8 @@ def test_a_service_hardly_notices_the_batch_pod_beside_it(node: Node) -> None:
 def test_after_a_kill_restore_puts_everything_back(node: Node) -> None:
     """F15 on the kernel itself: SIGKILL leaves the knob, `plimsoll restore` knows what stood there, weight and all."""
     node.agent.start()
-    node.wait(node.batch, "cpu.idle", "1")
-    node.end("KILL")
+    node.batch.wait_for("cpu.idle", "1")
+    node.agent.stop("KILL")
     assert node.knob(node.batch, "cpu.idle") == "1"
 
     done = node.agent.plimsoll("restore").check()
@@ -102,12 +90,12 @@ def test_after_a_kill_restore_puts_everything_back(node: Node) -> None:
 def test_systemd_rewriting_is_put_right(node: Node) -> None:
     """F14: daemon-reload and set-property make systemd write its own idea of the weight; the pod gives way again."""
     node.agent.start()
-    node.wait(node.batch, "cpu.idle", "1")
+    node.batch.wait_for("cpu.idle", "1")
     node.guest.sh(
         f"systemctl set-property --runtime {node.batch.slice} CPUWeight={WEIGHT + 1}; systemctl daemon-reload"
     )
-    node.wait(node.batch, "cpu.idle", "1")
-    node.end()
+    node.batch.wait_for("cpu.idle", "1")
+    node.agent.stop()
     assert node.knob(node.batch, "cpu.idle") == "0"
     # Theirs, not the one from before: systemd was told.
     assert node.knob(node.batch, "cpu.weight") == str(WEIGHT + 1)
@@ -117,14 +105,14 @@ def test_a_pod_that_goes_is_forgotten(node: Node) -> None:
     """F07: its cgroup vanishes while its knobs are held; the agent goes on and has nothing left to put back for it."""
     short = Pod(node.guest, 3, "short", priority="low")
     short.start()
-    node.guest.sh(f"until systemctl is-active --quiet {short.scope}; do sleep 0.2; done")
+    short.wait()
     node.agent.start()
-    node.wait(short, "cpu.idle", "1")
+    short.wait_for("cpu.idle", "1")
     short.forget()
     node.guest.sh(f"systemctl kill --signal=KILL {short.scope}; systemctl stop {short.slice}")
     node.guest.sh(f"while [ -e /sys/fs/cgroup/{short.slice_path} ]; do sleep 0.2; done")
     assert node.agent.pid
-    node.end()
+    node.agent.stop()
     assert "0 knobs put back, 0 left." in node.agent.plimsoll("restore").check().stdout
 
 
@@ -139,5 +127,5 @@ def test_cgroup_v1_gets_its_shares_back(guest_image: Image) -> None:
         guest.sh(f"echo 517 > {where}/cpu.shares")
         agent.start()
         guest.sh(f"until [ $(cat {where}/cpu.idle) = 1 ]; do sleep 0.2; done", timeout=120)
-        guest.sh(f"systemctl stop {UNIT}")
+        agent.stop()
         assert guest.sh(f"cat {where}/cpu.idle {where}/cpu.shares").split() == ["0", "517"]

@@ -23,7 +23,7 @@ def test_pressure_that_is_off_is_absent(guest_image: Image, argument: str, node:
         agent = Agent(guest)
         pod = Pod(guest, 1, "one")
         pod.start()
-        guest.sh(f"until systemctl is-active --quiet {pod.scope}; do sleep 0.2; done")
+        pod.wait()
         files = guest.sh(f"ls /sys/fs/cgroup/{pod.slice_path}").split()
         found = agent.doctor()
         page = Page(agent.metrics())

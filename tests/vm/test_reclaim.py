@@ -36,7 +36,7 @@ class Node:
         self.service = Pod(guest, 2, "service")
         for pod in (self.batch, self.service):
             pod.start()
-            guest.sh(f"until systemctl is-active --quiet {pod.scope}; do sleep 0.2; done")
+            pod.wait()
         self.write(self.service, "memory.swap.max", "0")
         # Nothing else may take part in what is measured.
         guest.sh("for each in init.scope system.slice; do echo 0 > /sys/fs/cgroup/$each/memory.swap.max; done")
@@ -138,7 +138,7 @@ def test_a_pod_that_swaps_and_should_not_is_seen(node: Node) -> None:
     node.guest.sh(f"systemctl kill --signal=KILL {node.service.scope}")
     node.guest.sh(f"until [ ! -e /sys/fs/cgroup/{node.service.slice_path}/{node.service.scope} ]; do sleep 0.2; done")
     node.service.start()
-    node.guest.sh(f"until systemctl is-active --quiet {node.service.scope}; do sleep 0.2; done")
+    node.service.wait()
     node.write(node.service, "memory.swap.max", "0")
     assert node.sample()["dedicated"] is True
 

@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak bench chart fuzz sanitize lint lock clean
+.PHONY: help demo test e2e soak bench bench-overcommit chart fuzz sanitize lint lock clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,6 +49,9 @@ soak: $(STAMPS)/dev ## An hour of pod churn and a hostile writer on a stock kern
 
 bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
 	@for bench in observation scrape agent_cost pod_churn; do echo "== $$bench"; $(BIN)/python tests/bench/$$bench.py || exit 1; done
+
+bench-overcommit: $(STAMPS)/dev ## Memory saved for each ms of waiting, beside the laws of others (root, Debian packages; hours)
+	$(BIN)/python -m tests.bench.overcommit $(BENCH_ARGS)
 
 sanitize: $(STAMPS)/dev ## The C code under the address and undefined-behaviour sanitizers
 	PYTHON=$(BIN)/python tests/native/sanitize.sh

@@ -10,14 +10,8 @@ import pytest
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.swap import LOOK_SECONDS, DedicatedSwap
-from plimsoll.kernel.swap_dedication import (
-    CGROUPS_PER_LOOK,
-    CONFIRM_SECONDS,
-    PATIENCE_SECONDS,
-    ROUND_SECONDS,
-    Holder,
-    Role,
-)
+from plimsoll.kernel.swap_dedication import PATIENCE_SECONDS
+from plimsoll.kernel.swap_rounds import CGROUPS_PER_LOOK, CONFIRM_SECONDS, ROUND_SECONDS, Holder, Role
 from tests import swap
 from tests.fixtures.hosts import trees
 from tests.fixtures.hosts.faults import Faults

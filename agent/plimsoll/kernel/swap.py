@@ -14,7 +14,7 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.proc import read_swaps
 from plimsoll.kernel.swap_accounting import accounting
-from plimsoll.kernel.swap_dedication import Holder, SwapDedication
+from plimsoll.kernel.swap_dedication import SwapDedication
 from plimsoll.kernel.swap_device import (
     Device,
     DeviceName,
@@ -26,6 +26,7 @@ from plimsoll.kernel.swap_device import (
     read_traffic,
 )
 from plimsoll.kernel.swap_reason import SwapReason
+from plimsoll.kernel.swap_rounds import Holder
 from plimsoll.model.memory import SwapDevice
 
 # Looking for a device that is not there goes through all of them.

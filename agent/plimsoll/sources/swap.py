@@ -9,7 +9,7 @@ from typing import Protocol
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.swap import DedicatedSwap
-from plimsoll.kernel.swap_dedication import Holder, Role
+from plimsoll.kernel.swap_rounds import Holder, Role
 from plimsoll.model.memory import NodeSwap, Offload
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample

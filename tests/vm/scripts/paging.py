@@ -19,8 +19,8 @@ from plimsoll.kernel.reclaim.mglru import GenerationalMemory
 from plimsoll.kernel.reclaim.plain import reclaim
 from plimsoll.kernel.swap import DedicatedSwap
 from plimsoll.kernel.swap_activation import swapoff, swapon
-from plimsoll.kernel.swap_dedication import CONFIRM_SECONDS, Holder, Role
 from plimsoll.kernel.swap_device import Device, DeviceName, identify
+from plimsoll.kernel.swap_rounds import CONFIRM_SECONDS, Holder, Role
 from plimsoll.model.plan import Selector, Watch, cgroup
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from plimsoll.config.frequency_section import FrequencySection
@@ -21,24 +20,10 @@ from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import frequency, io_limit, overcommit, preemption
-from plimsoll.policies.bounds import Territory, Violation, territory
+from plimsoll.policies.bounds import Territory, territory
+from plimsoll.policies.grant import Grant, Skip
 from plimsoll.policies.policy import Decision, Policy
-from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
-
-# 500 pods with nine cgroups each, two knobs in all of them: what a policy may want. How much of it is written in one
-# tick is another question.
-MAX_WRITES = 10_000
-MAX_NOTES = 1000
-MAX_PODS = 1000
-_SHOWN = 200
-
-
-class Flaw(StrEnum):
-    """Why a policy was skipped, beside the violations of ``policies/bounds.py``: label values too."""
-
-    EXCEPTION = "exception"
-    MALFORMED = "malformed"
-    TOO_MANY = "too-many"
+from plimsoll.policies.reclaim_bounds import Reclaimable
 
 
 class Enrolled(NamedTuple):
@@ -90,11 +75,6 @@ class Standing:
 
 Past = Mapping[str, Standing]
 """By policy name: everything there is to remember between ticks. Begin with an empty one."""
-
-
-class _Skip(NamedTuple):
-    reason: str
-    detail: str
 
 
 class _Tick(NamedTuple):
@@ -200,7 +180,7 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
     status, reason, detail = Status.OK, "", ""
     if standing.decided is None or tick.now - standing.decided >= policy.interval:
         result = _decision(each, tick, standing.state)
-        if isinstance(result, _Skip):
+        if isinstance(result, Skip):
             status, (reason, detail) = Status.SKIPPED, result
             counted = {**failures, reason: failures.get(reason, 0) + 1}
             standing = replace(_still_legal(standing, each, tick), failures=counted)
@@ -235,68 +215,21 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
 
 def _still_legal(standing: Standing, enrolled: Enrolled, tick: _Tick) -> Standing:
     """What was wanted before, of pods that are still there and may still be acted upon."""
-    name = enrolled.policy.name
+    grant = _grant(enrolled, tick)
     return replace(
         standing,
-        writes=tuple(each for each in standing.writes if _refusal(each, enrolled, tick.ground) is None),
-        watches=tuple(each for each in standing.watches if tick.reclaimable.watch_refusal(each, name) is None),
+        writes=tuple(each for each in standing.writes if grant.refusal(each) is None),
+        watches=tuple(each for each in standing.watches if grant.watch_refusal(each) is None),
         reclaims=(),
     )
 
 
-def _refusal(write: Write, enrolled: Enrolled, ground: Territory) -> Violation | None:
-    return ground.refusal(write, enrolled.policy.name, enrolled.policy.bounds, enrolled.liberties)
+def _grant(each: Enrolled, tick: _Tick) -> Grant:
+    return Grant(each.policy, each.liberties, tick.ground, tick.reclaimable)
 
 
-def _decision(each: Enrolled, tick: _Tick, state: object) -> Decision[Any] | _Skip:
+def _decision(each: Enrolled, tick: _Tick, state: object) -> Decision[Any] | Skip:
     try:
-        return _checked(each.policy.decide(tick.snapshot, each.config, state), each, tick)
+        return _grant(each, tick).checked(each.policy.decide(tick.snapshot, each.config, state))
     except Exception as error:  # noqa: BLE001 - whatever a policy raises is its own failure, and is reported as such
-        return _Skip(Flaw.EXCEPTION, f"{type(error).__name__}: {error}"[:_SHOWN])
-
-
-def _checked(decision: object, enrolled: Enrolled, tick: _Tick) -> Decision[Any] | _Skip:
-    if not isinstance(decision, Decision):
-        return _Skip(Flaw.MALFORMED, "It gave no decision.")
-    # What was written down as a type is not yet so.
-    writes: object = decision.writes
-    notes: object = decision.notes
-    lacking: object = decision.lacking
-    if not (isinstance(writes, tuple) and isinstance(notes, tuple) and isinstance(lacking, tuple)):
-        return _Skip(Flaw.MALFORMED, "Its writes, notes or what it lacks are no tuple.")
-    if len(writes) > MAX_WRITES or len(notes) > MAX_NOTES:
-        return _Skip(Flaw.TOO_MANY, f"It wanted {len(writes)} writes and {len(notes)} notes.")
-    if not all(isinstance(note, Note) for note in notes):
-        return _Skip(Flaw.MALFORMED, "It noted what is no note.")
-    for write in writes:
-        if not isinstance(write, Write) or not isinstance(write.value, str):
-            return _Skip(Flaw.MALFORMED, f"It wanted what is no write: {write!r}"[:_SHOWN])
-        violation = _refusal(write, enrolled, tick.ground)
-        if violation is not None:
-            where = write.target.path or "the node"
-            return _Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
-    return _reclaim_flaw(decision, enrolled, tick.reclaimable) or decision
-
-
-def _reclaim_flaw(decision: Decision[Any], enrolled: Enrolled, reclaimable: Reclaimable) -> _Skip | None:
-    watches: object = decision.watches
-    reclaims: object = decision.reclaims
-    name = enrolled.policy.name
-    if not (isinstance(watches, tuple) and isinstance(reclaims, tuple)):
-        return _Skip(Flaw.MALFORMED, "Its watches or reclaims are no tuple.")
-    if (watches or reclaims) and not enrolled.policy.reclaims:
-        return _Skip(Violation.KNOB, "It may not watch or reclaim memory.")
-    if len(watches) > MAX_PODS or len(reclaims) > MAX_PODS:
-        return _Skip(Flaw.TOO_MANY, f"It wanted {len(watches)} watches and {len(reclaims)} reclaims.")
-    for each in (*watches, *reclaims):
-        if isinstance(each, Watch):
-            violation = reclaimable.watch_refusal(each, name)
-        elif isinstance(each, Reclaim):
-            violation = reclaimable.reclaim_refusal(each, name)
-        else:
-            return _Skip(Flaw.MALFORMED, f"It wanted what is no watch or reclaim: {each!r}"[:_SHOWN])
-        if violation is not None:
-            return _Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
-    if too_much(watches, reclaims):
-        return _Skip(Flaw.TOO_MANY, "It wanted to reclaim too much at once, or of a pod twice.")
-    return None
+        return Skip.raised(error)

@@ -58,6 +58,17 @@ def live(machine: Machine, clock: Clock, day: Sequence[float] = DAY) -> Life:
     return life
 
 
+def killed(fresh: Callable[[], Machine], deadly: int) -> tuple[Machine, Clock, dict[str, int | str | bytes]]:
+    """A life that ends at this step: the machine as it is left, the time then, and the state at its start."""
+    machine = fresh()
+    start = machine.state()
+    machine.deadly = deadly
+    clock = Clock()
+    with pytest.raises(Killed):
+        live(machine, clock)
+    return machine, clock, start
+
+
 def stop(machine: Machine, clock: Clock) -> None:
     """What an uninstall hook does: from the journal alone."""
     with Life(machine, clock) as life:
@@ -105,12 +116,7 @@ def test_killed_at_every_step(fresh: Callable[[], Machine], end: Callable[[Machi
     kinds = {name.partition("/")[0].partition(" ")[0] for name in counted.steps}
     assert {"ioctl", "cpuset", "append"} <= kinds
     for deadly in range(len(counted.steps)):
-        machine = fresh()
-        start = machine.state()
-        machine.deadly = deadly
-        clock = Clock()
-        with pytest.raises(Killed):
-            live(machine, clock)
+        machine, clock, start = killed(fresh, deadly)
         machine.deadly = None
         end(machine, clock)
         assert machine.state() == start, f"step {deadly}: {counted.steps[deadly]}"
@@ -123,12 +129,7 @@ def test_killed_twice(fresh: Callable[[], Machine]) -> None:
     live(counted, Clock())
     twice = 0
     for deadly in range(3, len(counted.steps), 7):
-        machine = fresh()
-        start = machine.state()
-        machine.deadly = deadly
-        clock = Clock()
-        with pytest.raises(Killed):
-            live(machine, clock)
+        machine, clock, start = killed(fresh, deadly)
         machine.deadly = len(machine.steps) + deadly % 9
         try:
             go_on_and_stop(machine, clock)

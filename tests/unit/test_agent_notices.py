@@ -32,43 +32,33 @@ def told(agent: Running) -> bool:
     )
 
 
-def test_a_typo_comes_back_as_an_event(tmp_path: Path) -> None:
+def test_a_typo_comes_back_as_an_event(tmp_path: Path, server: ApiServer) -> None:
     """An annotation that is not followed is an event on its pod, stored once however often the agent starts."""
     v2_pod(v2_node(tmp_path / "node"), 1)
     config = tmp_path / "config.yaml"
     config.write_text(EVENTS)
-    server = ApiServer()
-    server.start()
-    try:
-        server.put_pod(TYPO)
-        kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
-        arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
-        for _ in range(2):
-            with Running(tmp_path, *arguments) as agent:
-                until(partial(told, agent), "the notice")
-                assert agent.stop() == 0
-        (event,) = server.events
-        assert (event["reason"], event["type"]) == ("IntentRejected", "Warning")
-        assert event["involvedObject"]["uid"] == UID.format(1)
-        assert "hihg" in event["message"]
-    finally:
-        server.stop()
+    server.put_pod(TYPO)
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
+    arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
+    for _ in range(2):
+        with Running(tmp_path, *arguments) as agent:
+            until(partial(told, agent), "the notice")
+            assert agent.stop() == 0
+    (event,) = server.events
+    assert (event["reason"], event["type"]) == ("IntentRejected", "Warning")
+    assert event["involvedObject"]["uid"] == UID.format(1)
+    assert "hihg" in event["message"]
 
 
-def test_nothing_is_told_unless_asked_for(tmp_path: Path) -> None:
+def test_nothing_is_told_unless_asked_for(tmp_path: Path, server: ApiServer) -> None:
     """Without the feature there is no request, no series, and the page says that it is off."""
     v2_pod(v2_node(tmp_path / "node"), 1)
-    server = ApiServer()
-    server.start()
-    try:
-        server.put_pod(TYPO)
-        kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
-        arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n")
-        with Running(tmp_path, *arguments) as agent:
-            until(lambda: agent.metric("plimsoll_intent_rejected.*"), "the tick that saw the pod")
-            until(lambda: b'"unavailable": "off"' in agent.get("/status.json")[1], "the page")
-            assert agent.metric("plimsoll_notices_.*") is None
-            assert agent.stop() == 0
-            assert server.events == ()
-    finally:
-        server.stop()
+    server.put_pod(TYPO)
+    kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
+    arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n")
+    with Running(tmp_path, *arguments) as agent:
+        until(lambda: agent.metric("plimsoll_intent_rejected.*"), "the tick that saw the pod")
+        until(lambda: b'"unavailable": "off"' in agent.get("/status.json")[1], "the page")
+        assert agent.metric("plimsoll_notices_.*") is None
+        assert agent.stop() == 0
+        assert server.events == ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,14 +12,6 @@ from tests.cluster.api import Api, ApiError
 
 EVENTS = "/api/v1/namespaces/shop/events"
 EVENT = {"metadata": {"name": "a.1"}, "involvedObject": {"namespace": "shop", "name": "a"}, "count": 1}
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    server = ApiServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.mark.parametrize(

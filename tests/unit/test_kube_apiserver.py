@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from plimsoll.simulator.apiserver import PODS, ApiServer
 from tests.cluster.api import Api, ApiError
-
-
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    server = ApiServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from plimsoll.model.plan import OnExit, Write
 class Holding:
     """
     ``stands``: what stood there when we looked last, ``None`` if that is not known. ``asked``: the plan's value that is
-    settled, ``""`` if none is; ``phase`` and ``chain`` are those it was asked with. ``journaled``: there is something of ours to put back; otherwise what the plan wants
-    stood there by itself, or we gave way. ``foreign``: somebody else's value stands. ``kept``: no plan wants it any
-    more, and it stays.
+    settled, ``""`` if none is; ``phase`` and ``chain`` are those it was asked with. ``journaled``: there is something
+    of ours to put back; otherwise what the plan wants stood there by itself, or we gave way. ``foreign``: somebody
+    else's value stands. ``kept``: no plan wants it any more, and it stays.
     """
 
     identity: int

@@ -8,10 +8,11 @@ the tick. It must not know any policy's reasons, nor how the outcome is shown.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from plimsoll.actuators.applier import Applier
@@ -20,11 +21,13 @@ from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.config.schema import Config
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.isst.registers import REGISTERS
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.proc import read_boot_id
 from plimsoll.kernel.reclaim.mglru import GenerationalMemory
+from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
-from plimsoll.model.acting import Acting, Mode, Status
+from plimsoll.model.acting import Acting, Mode, Report, Status
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.plan import Plan, Reclaimed, Result
@@ -52,14 +55,16 @@ class Actor:
     """
     The hands of one agent on one host.
 
-    ``host`` and ``hierarchies`` stay the caller's. ``state_directory`` is a path below the host's root, whose lock the
-    caller holds unless ``read_only``: then nothing is ever written, and :meth:`act` only says what would be.
+    ``host``, ``hierarchies`` and ``speed_select`` stay the caller's. ``state_directory`` is a path below the host's
+    root, whose lock the caller holds unless ``read_only``: then nothing is ever written, and :meth:`act` only says what
+    would be.
     """
 
     def __init__(
         self,
         host: HostFs,
         hierarchies: Hierarchies,
+        speed_select: SpeedSelect,
         state_directory: str,
         config: Config,
         *,
@@ -75,10 +80,16 @@ class Actor:
         if self._journal.state in (State.QUARANTINED, State.NEWER):
             _log.warning(Event.JOURNAL_SET_ASIDE, state=self._journal.state, reason=self._journal.reason)
         self._applier = Applier(
-            Knobs(host, hierarchies), self._journal, clock=clock, random=Random().random, pause=time.sleep
+            Knobs(host, hierarchies, lambda: speed_select.registers),
+            self._journal,
+            clock=clock,
+            random=Random().random,
+            pause=time.sleep,
         )
         self._adopted: tuple[Result, ...] | None = None
         self._adoption_told = False
+        self.pace = math.inf
+        """Within how many seconds the next snapshot is wanted."""
         self._previewed = Plan()
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
@@ -93,6 +104,7 @@ class Actor:
     def act(self, snapshot: Snapshot) -> Acting:
         """Decide, write, and say what became of it. Raises nothing a policy or the kernel may cause."""
         decisions, self._past = registry.decide(self._enrolled, snapshot, snapshot.monotonic, self._past)
+        self.pace = self._wanted_pace(decisions.reports)
         for report in decisions.reports:
             if report.status is Status.SKIPPED:
                 _log.error(
@@ -142,6 +154,12 @@ class Actor:
             reclaimed=self._taken(),
             reclaims=dict(self._reclaim_counts),
         )
+
+    def _wanted_pace(self, reports: Sequence[Report]) -> float:
+        # One that has nothing to decide on needs no hurry.
+        acting = (each for each in reports if each.mode is Mode.ENFORCE and each.status is not Status.MISSING)
+        names = {each.policy for each in acting}
+        return min((each.pace for each in self._enrolled if each.policy.name in names), default=math.inf)
 
     def _reclaim(self, decisions: registry.Decisions) -> None:
         """Have memory reclaimed beside the tick. While the last time is not over nothing is added to it."""
@@ -205,6 +223,11 @@ class Actor:
         results, _ = answer.value
         _log.info(Event.RESTORED, restored=sum(each.outcome is Outcome.OK for each in results), left=self._applier.held)
         return results
+
+    def registers_held(self) -> bool:
+        """Whether the journal has registers of Speed Select to put back. May be asked from any thread."""
+        # Copied in one step: whoever writes adds to it meanwhile.
+        return any(key.knob in REGISTERS for key in tuple(self._journal.originals))
 
     @property
     def held(self) -> int:

@@ -122,12 +122,14 @@ class Agent:
         actor = self._actor = Actor(
             self._observer.host,
             self._observer.hierarchies,
+            self._observer.speed_select,
             self._options.state_dir,
             self._config,
             clock=self._clock,
             read_only=not isinstance(taken, Held),
         )
         self._observer.reclaimed = actor.reclaimer
+        self._observer.registers_held = actor.registers_held
         self._audit = self._open_audit() if isinstance(taken, Held) else None
         if self._options.pods is None and isinstance(taken, Held):
             # Two agents would tell everything twice, so it takes the lock too.
@@ -183,7 +185,7 @@ class Agent:
         due = self._clock()
         while not self._stop.is_set():
             self._tick()
-            interval = self._config.pressure.interval
+            interval = self._interval
             due += interval
             now = self._clock()
             if now > due:
@@ -195,6 +197,12 @@ class Agent:
                     return
                 due = min(due, end)
             self._stop.wait(max(0.0, due - self._clock()))
+
+    @property
+    def _interval(self) -> float:
+        """Seconds between two ticks: a policy that acts may want more of them than are wanted for show."""
+        interval = self._config.pressure.interval
+        return interval if self._actor is None else min(interval, self._actor.pace)
 
     def _tick(self) -> None:
         begun = self._clock()
@@ -230,7 +238,7 @@ class Agent:
             version=__version__,
             started=self._started,
             heartbeat=self._heartbeat,
-            interval=self._config.pressure.interval,
+            interval=self._interval,
             tick_seconds=self._tick_seconds,
             tick_seconds_total=self._tick_seconds_total,
             config_reload_ok=self._reload_ok,

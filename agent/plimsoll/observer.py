@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from plimsoll.config.schema import Config, PrioritySection
 from plimsoll.kernel.batch import BatchReader
@@ -18,12 +18,14 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.probe import probe
+from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
 from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
 from plimsoll.sources.cgroups import PodCgroups, Scope
 from plimsoll.sources.disks import NodeDisks
+from plimsoll.sources.frequency import NodeFrequency
 from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
@@ -61,6 +63,7 @@ def _scope(config: Config) -> Scope:
     return Scope(
         containers=config.pressure.containers,
         derived=config.pressure.derived,
+        cpus=config.frequency.mode != "off",
         memory=_swap_wanted(config),
     )
 
@@ -70,11 +73,21 @@ def _swap_wanted(config: Config) -> bool:
     return config.overcommit.mode != "off" and config.overcommit.swap_device is not None
 
 
+class _Sources(NamedTuple):
+    """What one observation reads, as it was when it began: a read that hangs may outlast a change of configuration."""
+
+    cgroups: PodCgroups
+    swap: SwapSource | None
+    disks: NodeDisks | None
+    frequency: NodeFrequency | None
+
+
 class Observer:
     """
     Turns the host and the pods into snapshots, one per call.
 
-    ``host`` and ``hierarchies`` stay open until :meth:`close`; ``sequence`` counts the snapshots made.
+    ``host``, ``hierarchies`` and ``speed_select`` are there for others too, and stay open until :meth:`close`;
+    ``sequence`` counts the snapshots made.
     """
 
     def __init__(
@@ -90,6 +103,11 @@ class Observer:
         self._node = NodeFiles(self.host)
         self._swap = self._swap_source()
         self._disks = self._disk_source()
+        self.speed_select = SpeedSelect(self.host)
+        """Looked for once, for all who ask."""
+        self._frequency = self._frequency_source()
+        self.registers_held: Callable[[], bool] = lambda: False
+        """Whether the registers of Speed Select are as an agent left them. Called on the observer's own thread."""
         self.reclaimed: Reclaimed = Nothing()
         """Whoever reclaims memory, once there is somebody."""
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
@@ -112,6 +130,11 @@ class Observer:
     def _disk_source(self) -> NodeDisks | None:
         return None if self._config.io_limit.mode == "off" else NodeDisks(self.host)
 
+    def _frequency_source(self) -> NodeFrequency | None:
+        return (
+            None if self._config.frequency.mode == "off" else NodeFrequency(self.host, self.speed_select, self._clock)
+        )
+
     def _pod_cgroups(self) -> PodCgroups:
         return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
@@ -125,13 +148,15 @@ class Observer:
             self._swap = self._swap_source()
         if before.io_limit != config.io_limit:
             self._disks = self._disk_source()
+        if (self._frequency is None) != (config.frequency.mode == "off"):
+            self._frequency = self._frequency_source()
 
     def snapshot(self) -> Snapshot:
         """Observe once. Raises nothing that the kernel or the API server may cause."""
         now = self._clock()
         pods = self._source.observe(self._config.priority)
-        cgroups, swap, disks = self._cgroups, self._swap, self._disks
-        result = self._worker.call(lambda: self._observe(cgroups, swap, disks, pods.pods, now), OBSERVE_DEADLINE)
+        sources = _Sources(self._cgroups, self._swap, self._disks, self._frequency)
+        result = self._worker.call(lambda: self._observe(sources, pods.pods, now), OBSERVE_DEADLINE)
         # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
         # deleted meanwhile vanish all the same.
         alive = {pod.uid for pod in pods.pods}
@@ -166,17 +191,17 @@ class Observer:
             poison=pods.poison,
         )
 
-    def _observe(
-        self, cgroups: PodCgroups, swap: SwapSource | None, disks: NodeDisks | None, pods: Sequence[Pod], now: float
-    ) -> tuple[tuple[PodSample, ...], NodeSample]:
-        samples, node = cgroups.observe(pods, now), self._node.sample()
-        if disks is not None:
-            node = replace(node, disks=disks.sample(now))
-        if swap is None:
+    def _observe(self, sources: _Sources, pods: Sequence[Pod], now: float) -> tuple[tuple[PodSample, ...], NodeSample]:
+        samples, node = sources.cgroups.observe(pods, now), self._node.sample()
+        if sources.disks is not None:
+            node = replace(node, disks=sources.disks.sample(now))
+        if sources.frequency is not None:
+            node = replace(node, frequency=sources.frequency.sample(ours=self.registers_held()))
+        if sources.swap is None:
             return samples, node
         samples = with_cold(samples, self.reclaimed)
-        roots = [root.path for root in cgroups.kubepods.roots]
-        return samples, replace(node, swap=swap.sample(roots, samples, self.reclaimed, now))
+        roots = [root.path for root in sources.cgroups.kubepods.roots]
+        return samples, replace(node, swap=sources.swap.sample(roots, samples, self.reclaimed, now))
 
     def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
         age = None if self._seen is None else now - self._seen
@@ -186,7 +211,9 @@ class Observer:
     def _probe(self, now: float) -> None:
         self._probed = now
         before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory)
+        self._capabilities = probe(
+            self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory, self.speed_select
+        )
         for each in self._capabilities:
             if each.name in before and before[each.name].available != each.available:
                 _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)

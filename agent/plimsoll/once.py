@@ -25,9 +25,10 @@ from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.lock import Held, InstanceLock, Taken
 from plimsoll.kernel.probe import probe
 from plimsoll.kernel.psi_support import Absence
+from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
-from plimsoll.model.snapshot import Capability, Snapshot
+from plimsoll.model.snapshot import Capability
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
 from plimsoll.recording import BadRecording, Configured, Recording, recorder_of
@@ -44,7 +45,7 @@ def node_name_default() -> str:
 
 
 @contextmanager
-def _observed(options: Options, config: Config) -> Iterator[tuple[Observer, Snapshot]]:
+def _observer(options: Options, config: Config) -> Iterator[Observer]:
     source = pod_source(options)
     observer = Observer(options, config, source)
     try:
@@ -52,7 +53,7 @@ def _observed(options: Options, config: Config) -> Iterator[tuple[Observer, Snap
         if not source.wait_complete(PODS_DEADLINE):
             detail = source.observe(config.priority).state.detail
             raise TimeoutError(f"no list of pods within {PODS_DEADLINE:g} s: {detail}")
-        yield observer, observer.snapshot()
+        yield observer
     finally:
         source.stop()
         observer.close()
@@ -65,7 +66,8 @@ def one_page(options: Options, config: Config) -> bytes:
     Raises TimeoutError when the pods are not to be had: a page without pods would look like a node without pods.
     """
     begun = time.monotonic()
-    with _observed(options, config) as (_, snapshot):
+    with _observer(options, config) as observer:
+        snapshot = observer.snapshot()
         exporter = Exporter(config.pressure)
         seconds = time.monotonic() - begun
         exporter.observe(
@@ -91,13 +93,18 @@ def plan(options: Options, config: Config) -> Acting:
     ``results`` is for the policies that enforce, ``observed`` for those that only observe; OK stands for a write. The
     snapshot is recorded if the options say so; raises OSError when that cannot be.
     """
-    with recorder_of(options) or nullcontext() as recording, _observed(options, config) as (observer, snapshot):
-        if recording is not None:
-            recording.record(snapshot, config)
-            if recording.stopped:
-                raise OSError(f"{options.record}: {recording.stopped}")
-        actor = Actor(observer.host, observer.hierarchies, options.state_dir, config, read_only=True)
+    with recorder_of(options) or nullcontext() as recording, _observer(options, config) as observer:
+        actor = Actor(
+            observer.host, observer.hierarchies, observer.speed_select, options.state_dir, config, read_only=True
+        )
         try:
+            # The registers may be as an agent that runs, or was killed, has left them.
+            observer.registers_held = actor.registers_held
+            snapshot = observer.snapshot()
+            if recording is not None:
+                recording.record(snapshot, config)
+                if recording.stopped:
+                    raise OSError(f"{options.record}: {recording.stopped}")
             return actor.act(snapshot)
         finally:
             actor.close()
@@ -135,7 +142,7 @@ def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tup
         if not isinstance(taken, Held):
             raise OSError(f"{taken.path}: {taken.outcome}")
         with taken, Hierarchies.detect(host) as hierarchies:
-            actor = Actor(host, hierarchies, state_directory, Config())
+            actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, Config())
             try:
                 return actor.restore(RESTORE_DEADLINE, kept=kept), actor.held
             finally:

@@ -119,3 +119,18 @@ def test_letting_go_keeps_to_the_chain_too(node: Path) -> None:
         refusal.number = 2
         found = outcomes(agent.applier.execute(Plan()))
         assert found == {pod(2): Outcome.DENIED, pod(0): Outcome.HELD}
+
+
+def test_a_value_that_moves_to_a_later_phase_is_put_back_sooner(node: Path) -> None:
+    """Nothing is written for it, but the journal knows the new phase and chain, once."""
+    with Agent(node) as agent:
+        agent.applier.execute(plan(link(0, 1, chain=""), link(1, 2)))
+        moved = plan(link(0, 3), link(1, 2))
+        assert set(outcomes(agent.applier.execute(moved)).values()) == {Outcome.UNCHANGED}
+        size = agent.journal.size
+        agent.applier.execute(moved)
+        assert agent.journal.size == size
+        assert [each.chain for each in agent.journal.originals.values()] == ["frequency", "frequency"]
+    with Agent(node) as agent:
+        restored = agent.applier.restore(agent.clock() + 10)
+        assert [each.write.target.path for each in restored] == [pod(0), pod(1)]

@@ -29,8 +29,9 @@ from tests.fixtures.snapshots import write
 from tests.recorded import decided, decisions, recording
 from tests.running import PROGRAM, command
 
-ENFORCE = parse_config("preemption: {mode: enforce}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}", "enforce")
-OFF = parse_config("preemption: {mode: 'off'}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}", "off")
+_ALONE = "frequency: {mode: 'off'}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}\n"
+ENFORCE = parse_config(f"{_ALONE}preemption: {{mode: enforce}}", "enforce")
+OFF = parse_config(f"{_ALONE}preemption: {{mode: 'off'}}", "off")
 HIGH = sample(1, Priority.HIGH, request=GIB)
 LOW = sample(2)
 
@@ -81,7 +82,7 @@ def test_what_is_new_changes_and_goes():
         (path(1), "memory.low", str(GIB)),
         (path(2), "cpu.idle", "1"),
     }
-    assert [each.status for each in first.reports] == [Status.OK, Status.OFF, Status.OFF]
+    assert [each.status for each in first.reports] == [Status.OK, Status.OFF, Status.OFF, Status.OFF]
     assert (same.eventful, same.wanted) == (False, 4)
     assert wishes(each.before for each in larger.changed) == wishes(first.added) - {(path(2), "cpu.idle", "1")}
     assert {each.after.write.value for each in larger.changed} == {str(2 * GIB)}
@@ -185,6 +186,7 @@ def test_the_summary():
         summary.add(tick)
     assert list(summary.lines()) == [
         "4 snapshots, 11 s",
+        "  frequency: mode off, off in 4",
         "  io-limit: mode off, off in 4",
         "  overcommit: mode off, off in 4",
         "  preemption: mode enforce, ok in 3",
@@ -239,6 +241,7 @@ def test_the_table(file):
     assert command("plan", "--replay", file).stdout.splitlines() == [
         "tick 1  2026-11-24T08:00:00Z  1 wanted",
         "  preemption: mode observe, ok",
+        "  frequency: mode observe, missing: This node lacks: frequency. (lacks frequency)",
         "  overcommit: mode observe, ok",
         "  io-limit: mode observe, ok",
         f"  + observe  cpu.idle = 1  shop/web-2  {path(2)}",
@@ -246,6 +249,7 @@ def test_the_table(file):
         "tick 2  2026-11-24T08:00:00Z  0 wanted",
         f"  - observe  cpu.idle = 1  shop/web-2  {path(2)}",
         "2 snapshots, 1 s",
+        "  frequency: mode observe, missing in 2",
         "  io-limit: mode observe, ok in 2",
         "  overcommit: mode observe, ok in 2",
         "  preemption: mode observe, ok in 2",

@@ -121,6 +121,24 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "saved percent" in capsys.readouterr().out
 
 
+def test_the_agents_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--config takes the section frequency of the agent's file, whose mistakes are told as the agent tells them."""
+    file = tmp_path / "plimsoll.yaml"
+    file.write_text("frequency: {maxHighRatio: 0.25, lowGroupMaxMHz: 1000}\n")
+    arguments = ["--output", str(tmp_path), "--config", str(file), "--cores", "16", "--packages", "1"]
+    arguments += ["--seconds", "60", "--format", "json"]
+    assert run(*arguments) == 0
+    first = json.loads(capsys.readouterr().out)
+    with (tmp_path / "group.csv").open() as written:
+        sizes = [int(each["high_group_cpus"]) for each in csv.DictReader(written)]
+    assert (first["low_group_max_mhz"], max(sizes[1:])) == (1000, 8)
+    assert run(*arguments, "--low-group-max-mhz", "1200") == 0
+    assert json.loads(capsys.readouterr().out)["low_group_max_mhz"] == 1200
+    file.write_text("frequency: {maxHighRatio: 2}\n")
+    with pytest.raises(ConfigError, match="maxHighRatio"):
+        run(*arguments)
+
+
 def test_a_chart_escapes_its_texts() -> None:
     """Whatever a label says, the picture stays one document."""
     chart = Chart("<&>", Axis('"', 0, 1), Axis("<b>", 0, 1), (0.0, 1.0), (Line("</svg>", (0.0, 1.0)),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.model.frequency import Backend, Bucket
 from plimsoll.simulator.speed_select import SpeedSelect as Model
+from plimsoll.simulator.speed_select_fault import Fault
 from plimsoll.simulator.speed_select_machine import Generation
 from plimsoll.simulator.speed_select_sysfs import lay_out
 from plimsoll.simulator.tree import Tree
 from plimsoll.sources.frequency import NodeFrequency
+from plimsoll.sources.frequency.kept import Kept
 from plimsoll.sources.frequency.turn import Turn
 from tests.acting import Clock
 from tests.fixtures.hosts import trees
@@ -54,6 +57,73 @@ def test_speed_select(tmp_path: Path, generation: Generation) -> None:
         asked = len(model.log)
         source.sample()
         assert len(model.log) == asked
+
+
+def failing(model: Model, register: str = "") -> Fault:
+    """Every command to such registers fails from now on."""
+    fault = Fault(lambda command: command.register.startswith(register), error=errno.EIO, times=None)
+    model.faults.append(fault)
+    return fault
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+def test_one_failed_read_is_got_over(tmp_path: Path, generation: Generation) -> None:
+    """What could not be read once is as it was, with its age, and asked for at once; a second time it is unknown."""
+    description = machine(generation)
+    model, clock = Model(description), Clock()
+    with host(tmp_path / "node", description) as here:
+        source = NodeFrequency(here, SpeedSelect(here, transport=model, pause=lambda _: None), clock)
+        good = source.sample()
+        assert good.held_seconds == 0
+        story = ((2, True, good.classes, 2), (1, False, good.classes, 0), (2, True, good.classes, 2), (1, True, {}, 0))
+        for seconds, fails, classes, held in story:
+            model.faults.clear()
+            if fails:
+                failing(model, "assoc")
+            clock.now += seconds
+            sample = source.sample()
+            assert (sample.classes, sample.held_seconds) == (classes, held)
+            assert sample.prioritised == good.prioritised
+
+
+def test_a_machine_that_does_not_answer_after_hotplug(tmp_path: Path) -> None:
+    """Once the sample of before stands with its age, cpufreq does not take over; then what is there is believed."""
+    description = machine(Generation.TPMI)
+    model, clock = Model(description), Clock()
+    with host(tmp_path / "node", description) as here:
+        source = NodeFrequency(here, SpeedSelect(here, transport=model, pause=clock.wait), clock)
+        good = source.sample()
+        last = max(description.cpus)
+        (tmp_path / f"node/{CPUS}/online").write_text(f"0-{last - 1}\n")
+        fault = failing(model)
+        clock.now += 1
+        held = source.sample()
+        assert (held.backend, held.units, held.held_seconds) == (Backend.TPMI, good.units, 1)
+        model.faults.remove(fault)
+        clock.now += 1
+        found = source.sample()
+        assert (found.backend, found.held_seconds) == (Backend.TPMI, 0)
+        assert last not in frozenset().union(*(each.cpus for each in found.units))
+        (tmp_path / f"node/{CPUS}/online").write_text(f"0-{last - 2}\n")
+        failing(model)
+        assert source.sample().backend is Backend.TPMI
+        assert source.sample().backend is Backend.CPUFREQ
+
+
+def test_what_stands_in_is_old_once() -> None:
+    """Each name by itself: one failure keeps the value with its age, a good read ends that, two in a row drop it."""
+    kept: Kept[str, int] = Kept()
+    kept.take({"a": 1, "b": 2}, "ab", 10)
+    assert (kept.values, kept.age(11)) == ({"a": 1, "b": 2}, None)
+    kept.take({"b": 3}, "ab", 12)
+    assert (kept.values, kept.age(13)) == ({"a": 1, "b": 3}, 3)
+    kept.take({"a": 4}, "a", 14)
+    assert (kept.values, kept.age(15)) == ({"a": 4, "b": 3}, None)
+    for _ in range(2):
+        kept.take({}, "ac", 16)
+    assert (kept.values, kept.age(17)) == ({"b": 3}, None)
+    kept.only("")
+    assert kept.values == {}
 
 
 def test_somebody_elses_doing(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ class Applier:
         if holding is None:
             holding = Holding(due.identity, due.write.policy, due.write.on_exit)
             self._standing.holdings[place] = holding
-        holding.policy, holding.on_exit = due.write.policy, due.write.on_exit
+        holding.take(due.write)
         holding.journaled, holding.kept = True, False
         holding.stands = put.after
         if put.outcome in _TAKEN:

@@ -19,9 +19,9 @@ from plimsoll.model.plan import OnExit, Write
 class Holding:
     """
     ``stands``: what stood there when we looked last, ``None`` if that is not known. ``asked``: the plan's value that is
-    settled, ``""`` if none is. ``journaled``: there is something of ours to put back; otherwise what the plan wants
-    stood there by itself, or we gave way. ``foreign``: somebody else's value stands. ``kept``: no plan wants it any
-    more, and it stays.
+    settled, ``""`` if none is; ``phase`` and ``chain`` are those it was asked with. ``journaled``: there is something
+    of ours to put back; otherwise what the plan wants stood there by itself, or we gave way. ``foreign``: somebody
+    else's value stands. ``kept``: no plan wants it any more, and it stays.
     """
 
     identity: int
@@ -32,6 +32,12 @@ class Holding:
     journaled: bool = False
     foreign: bool = False
     kept: bool = False
+    phase: int = 0
+    chain: str = ""
+
+    def take(self, write: Write) -> None:
+        """Whose wish it is from now on, and what goes with it."""
+        self.policy, self.on_exit, self.phase, self.chain = write.policy, write.on_exit, write.phase, write.chain
 
     def settled(self, write: Write) -> bool:
         """Whether there is nothing to do for this write, as far as is known without looking."""
@@ -42,6 +48,9 @@ class Holding:
             and not self.kept
             and self.policy == write.policy
             and self.on_exit is write.on_exit
+            # The journal is to know them too: what is put back is put back in their order.
+            and self.phase == write.phase
+            and self.chain == write.chain
         )
 
 

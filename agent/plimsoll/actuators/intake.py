@@ -157,6 +157,7 @@ class Intake:
             outcome = Outcome.UNCHANGED
             holding.stands = found.text
             holding.asked = asked_of(spec, record, found.text)
+            holding.phase, holding.chain = record.phase, record.chain
             self._standing.holdings[place] = holding
         elif is_back(spec, record, found.text):
             outcome = Outcome.UNCHANGED
@@ -222,7 +223,7 @@ class Intake:
                 tick.notes.append(Entry(Key(*write.key, found.identity), now))
         if holding is None:
             holding = self._standing.holdings[write.key] = Holding(found.identity, write.policy, write.on_exit)
-        holding.policy, holding.on_exit = write.policy, write.on_exit
+        holding.take(write)
         holding.stands, holding.asked = found.text, write.value
         holding.journaled = record is not None
         holding.foreign = holding.kept = False

@@ -17,6 +17,13 @@ class FrequencySection(Section):
     """High-priority pods run on fast CPUs, low-priority ones on slow CPUs; how many are fast follows use."""
 
     mode: Mode = Field("observe", description="off; observe: decide and report, write nothing; enforce: write.")
+    interval: Duration = Field(
+        1.0,
+        ge=1,
+        le=60,
+        description="How often the node is observed at least while this enforces, 1s to 60s; pressure.interval may be "
+        "shorter.",
+    )
     low_group_max_mhz: Literal["auto"] | Megahertz = Field(
         "auto",
         alias="lowGroupMaxMHz",

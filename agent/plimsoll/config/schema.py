@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from plimsoll.config.duration import Duration
+from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.report_section import NoticesSection
@@ -82,6 +83,7 @@ class Config(Section):
     priority: PrioritySection = PrioritySection()
     pressure: PressureSection = PressureSection()
     preemption: PreemptionSection = PreemptionSection()
+    frequency: FrequencySection = FrequencySection()
     overcommit: OvercommitSection = OvercommitSection()
     io_limit: IoLimitSection = IoLimitSection()
     notices: NoticesSection = NoticesSection()

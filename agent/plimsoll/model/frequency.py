@@ -63,7 +63,8 @@ class FrequencySample:
     ``foreign``: why somebody else seems to manage Speed Select, empty if nobody does. ``buckets``: by package, of turbo
     frequency, smallest first. ``turbo_frequency``: by package, whether it is on. ``limits``: by unit, the ceiling
     (MHz) cpufreq has now. ``megahertz``: by CPU, what it really ran at since the last observation while not idle.
-    ``watts``: by package. What could not be read is absent.
+    ``watts``: by package. What could not be read is absent; but what could not be read for the first time is as it was
+    before, ``held_seconds`` ago where that is not 0.
     """
 
     backend: Backend = Backend.NONE
@@ -76,3 +77,4 @@ class FrequencySample:
     limits: Mapping[str, int] = field(default_factory=dict)
     megahertz: Mapping[int, float] = field(default_factory=dict)
     watts: Mapping[int, float] = field(default_factory=dict)
+    held_seconds: float = 0.0

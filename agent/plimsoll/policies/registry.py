@@ -7,6 +7,7 @@ not know what any policy wants.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -31,13 +32,14 @@ class Enrolled(NamedTuple):
     A policy as the administrator wants it. What comes first in a sequence of these wins a knob two want.
 
     ``liberties``: knobs the administrator lets it write where the rules do not by themselves: to pods of more
-    priorities, for more disks.
+    priorities, for more disks. ``pace``: within how many seconds it wants the next snapshot while it enforces.
     """
 
     policy: Policy[Any, Any]
     mode: Mode
     config: object
     liberties: frozenset[Knob] = frozenset()
+    pace: float = math.inf
 
 
 class Decisions(NamedTuple):
@@ -98,7 +100,8 @@ def enrol(
     enrolled = [Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section)]
     if frequency_section is not None:
         liberties = frozenset() if frequency_section.normal_pods == "untouched" else frozenset({Knob.CPUSET_CPUS})
-        enrolled.append(Enrolled(frequency.POLICY, Mode(frequency_section.mode), frequency_section, liberties))
+        section, pace = frequency_section, frequency_section.interval
+        enrolled.append(Enrolled(frequency.POLICY, Mode(section.mode), section, liberties, pace))
     if overcommit_section is not None:
         enrolled.append(Enrolled(overcommit.POLICY, Mode(overcommit_section.mode), overcommit_section))
     if io_limit_section is not None:
@@ -111,6 +114,7 @@ def configured(config: Config) -> tuple[Enrolled, ...]:
     """Those the administrator can say something about, as wanted."""
     return enrol(
         preemption_section=config.preemption,
+        frequency_section=config.frequency,
         overcommit_section=config.overcommit,
         io_limit_section=config.io_limit,
     )

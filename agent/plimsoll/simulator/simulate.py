@@ -15,8 +15,9 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from plimsoll.config.frequency_section import FrequencySection
+from plimsoll.config.loader import load_config
 from plimsoll.config.machine import Machine, load_machine
+from plimsoll.config.schema import Config
 from plimsoll.policies.frequency_ceiling import low_ceiling
 from plimsoll.simulator.chart import Axis, Chart, Line, svg
 from plimsoll.simulator.power import Load, Point, curve, units
@@ -34,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="DIR", default=".", help="where the pictures and numbers go (default: here)"
     )
+    parser.add_argument("--config", metavar="FILE", help="the agent's, for its section frequency (default: built-in)")
     parser.add_argument(
-        "--low-group-max-mhz", type=_megahertz, metavar="N", help="the slow cores' ceiling (default: auto)"
+        "--low-group-max-mhz", type=_megahertz, metavar="N", help="the slow cores' ceiling, whatever the configuration"
     )
     parser.add_argument("--machine", metavar="FILE", help="a YAML description; the options below override it")
     for name, field in Machine.model_fields.items():
@@ -66,8 +68,8 @@ def simulate(options: argparse.Namespace) -> int:
     """
     Write ``power.svg``, ``power.csv``, ``group.svg``, ``group.csv`` and say what they come to; exit code 0.
 
-    Raises ConfigError for a machine that cannot be, ValueError for a ceiling that cannot, OSError for a file or folder
-    that cannot be used.
+    Raises ConfigError for a machine or a configuration that cannot be, OSError for a file or folder that cannot be
+    used.
     """
     changes = {
         field.alias or name: getattr(options, name)
@@ -75,8 +77,9 @@ def simulate(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None
     }
     machine = load_machine(options.machine, **changes)
-    ceiling = "auto" if options.low_group_max_mhz is None else options.low_group_max_mhz
-    config = FrequencySection.model_validate({"lowGroupMaxMHz": ceiling})
+    config = (load_config(options.config) if options.config else Config()).frequency
+    if options.low_group_max_mhz is not None:
+        config = config.model_copy(update={"low_group_max_mhz": options.low_group_max_mhz})
     points = tuple(curve(machine, Load(options.high_share, options.high_use, options.low_use)))
     cpus = machine.packages * machine.cores * machine.threads
     needs = [cpus * each for each in trace(options.trace, options.seconds, options.seed)]

@@ -32,6 +32,7 @@ from plimsoll.daemon import Agent
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.lock import Held, InstanceLock
+from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import configure
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
@@ -117,7 +118,7 @@ class Life:
             taken = InstanceLock(host, STATE).acquire()
             if not isinstance(taken, Held):
                 raise RuntimeError(f"the lock could not be had: {taken}")
-            actor = Actor(host, hierarchies, STATE, TICKS[0], clock=clock)
+            actor = Actor(host, hierarchies, SpeedSelect(host), STATE, TICKS[0], clock=clock)
             for each in TICKS:
                 actor.reconfigure(each)
                 self.outcomes.update(result.outcome for result in actor.act(observer.snapshot()).results)

@@ -1,7 +1,8 @@
 """
-What is made under ``deploy/``: the README's table of values, the configuration's part of the schema, the manifests.
+What is made under ``deploy/``: the README's table of values, the configuration's part of the schema, the dashboards,
+and the manifests.
 
-    python -m tests.deploy.made      writes all three (the manifests need Go, for Helm)
+    python -m tests.deploy.made      writes them all (the manifests need Go, for Helm)
 
 It owns how each is made from its source; tests/deploy holds them in step.
 """
@@ -16,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.dashboards.all import DASHBOARDS
+from tests.deploy.dashboards.grafana import document
 from tests.deploy.helm import CHART, render_text
 
 REPOSITORY = CHART.parents[2]
@@ -107,6 +110,8 @@ def readme_text() -> str:
 def main() -> int:
     VALUES_SCHEMA.write_text(schema_text())
     README.write_text(readme_text())
+    for file, dashboard in DASHBOARDS.items():
+        file.write_text(document(dashboard))
     MANIFESTS.write_text(manifests())
     return 0
 

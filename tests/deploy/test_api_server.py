@@ -38,8 +38,9 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def server(cluster: ControlPlane) -> ControlPlane:
-    """With the Prometheus operator's kinds, and the namespace that everything goes to."""
-    cluster.namespace("plimsoll")
+    """With the Prometheus operator's kinds, and the namespaces that everything goes to."""
+    for name in ("plimsoll", "monitoring"):
+        cluster.namespace(name)
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for definition in custom_resources():
         cluster.request("POST", definitions, definition)
@@ -67,7 +68,8 @@ def _served(cluster: ControlPlane, plural: str) -> bool:
 
 def send(server: ControlPlane, item: Json) -> Json:
     """What the API server would store."""
-    return server.request("POST", f"{PLACES[item['kind']].format('plimsoll')}?{STRICT}", item)
+    place = PLACES[item["kind"]].format(item["metadata"].get("namespace"))
+    return server.request("POST", f"{place}?{STRICT}", item)
 
 
 @pytest.mark.parametrize("sample", [None, *SAMPLES], ids=lambda each: each.stem if each else "default")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import statistics
 from itertools import pairwise
 from pathlib import Path
@@ -198,3 +199,21 @@ def test_the_shortest_section() -> None:
     assert FrequencySection.model_validate({"mode": "enforce"}).mode == "enforce"
     assert FrequencySection.model_validate({"mode": False, "turboFrequency": False}).turbo_frequency == "off"
     assert FrequencySection.model_validate({"window": "1m30s"}).window == 90.0
+
+
+def test_a_line_has_a_gap_where_nothing_is_known() -> None:
+    """The pen is lifted, also at a line's begin; nothing is drawn at 0."""
+    line = Line("a", (None, 1.0, 0.5, None, 1.0))
+    chart = Chart("t", Axis("x", 0, 4), Axis("y", 0, 1), (0.0, 1.0, 2.0, 3.0, 4.0), (line,))
+    path = next(each for each in ET.fromstring(svg(chart)).findall(f"{SVG}path") if each.get("stroke-width") == "2")
+    assert re.sub(r"[\d. ]+", "", path.get("d", "")) == "MLM"
+
+
+def test_a_long_legend_goes_on_below() -> None:
+    """No name of it is outside the picture."""
+    lines = [Line("a name of some length " + str(number), (0.0,)) for number in range(6)]
+    chart = Chart("t", Axis("x", 0, 1), Axis("y", 0, 1), (0.0,), lines)
+    names = [each for each in ET.fromstring(svg(chart)).findall(f"{SVG}text") if (each.text or "").startswith("a name")]
+    assert len(names) == 6
+    assert all(int(each.get("x", "0")) + 7 * len(each.text or "") <= 900 for each in names)
+    assert len({each.get("y") for each in names}) == 2

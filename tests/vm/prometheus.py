@@ -1,18 +1,15 @@
 """
-A real Prometheus server in a guest, scraping the agent there, asked over its HTTP API.
+A real Prometheus server in a guest, scraping the agent there.
 
-Owns its configuration and the questions' form.
+Owns its configuration and its start.
 """
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import urlencode
 
+from tests.promql import Promql, Sample
 from tests.vm.agent import PORT as AGENT_PORT
 from tests.vm.machine import Machine
 
@@ -24,10 +21,7 @@ scrape_configs:
   honor_labels: true
   static_configs: [{{targets: ["127.0.0.1:{AGENT_PORT}"]}}]
 """
-REQUEST_SECONDS = 30.0
 ASK_AGAIN_SECONDS = 1.0
-
-Sample = tuple[dict[str, str], float]
 
 
 class Prometheus:
@@ -40,16 +34,11 @@ class Prometheus:
             "systemd-run --quiet --unit=prometheus-test.service prometheus --config.file=/etc/prometheus/plimsoll.yml "
             f"--storage.tsdb.path=/var/lib/prometheus-test --web.listen-address=0.0.0.0:{PORT}"
         )
-        self._port = guest.forward(PORT)
-        # Without the empty ProxyHandler, urllib would send requests for the loopback to $http_proxy.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._promql = Promql(f"http://127.0.0.1:{guest.forward(PORT)}")
 
     def query(self, promql: str) -> list[Sample]:
         """The instant vector that the expression is now. Raises OSError when there is no answer."""
-        url = f"http://127.0.0.1:{self._port}/api/v1/query?{urlencode({'query': promql})}"
-        with self._opener.open(url, timeout=REQUEST_SECONDS) as response:
-            answer: dict[str, Any] = json.load(response)
-        return [(each["metric"], float(each["value"][1])) for each in answer["data"]["result"]]
+        return self._promql.query(promql)
 
     def wait(self, promql: str, accept: Callable[[list[Sample]], bool], seconds: float) -> list[Sample]:
         """The first vector that is accepted. Raises AssertionError with the last one at the deadline."""

@@ -14,9 +14,13 @@ from plimsoll.exporter.markup import Html, joined, markup
 
 WIDTH, HEIGHT = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 70, 60, 60
+_LEGEND = 44
 _TICKS = 6
 # Told apart without colour, too: by dashes.
-_STROKES = (("#1a5fb4", ""), ("#c64600", "7 4"), ("#26a269", "2 3"))
+_STROKES = (
+    *(("#1a5fb4", ""), ("#c64600", "7 4"), ("#26a269", "2 3")),
+    *(("#813d9c", "9 3 2 3"), ("#a51d2d", "1 2"), ("#986a44", "12 4")),
+)
 _BAR = "#99c1f1"
 
 
@@ -29,10 +33,14 @@ class Axis(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One y for each x. ``right``: on the right scale; ``stepped``: a value holds until the next one."""
+    """
+    One y for each x, ``None`` where it is unknown: the line has a gap there. At most six lines are told apart.
+
+    ``right``: on the right scale; ``stepped``: a value holds until the next one.
+    """
 
     name: str
-    values: Sequence[float]
+    values: Sequence[float | None]
     right: bool = False
     stepped: bool = False
 
@@ -134,9 +142,14 @@ def _lines(chart: Chart) -> Iterator[Html]:
     for line, (colour, dashes) in zip(chart.lines, _STROKES, strict=False):
         axis = chart.right if line.right and chart.right is not None else chart.left
         path: list[str] = []
+        drawing = False
         for place, value in zip(chart.places, line.values, strict=True):
+            if value is None:
+                drawing = False
+                continue
             x, y = _x(chart, place), _y(axis, value)
-            path.append(f"H{x}V{y}" if line.stepped and path else f"{'L' if path else 'M'}{x} {y}")
+            path.append(f"H{x}V{y}" if line.stepped and drawing else f"{'L' if drawing else 'M'}{x} {y}")
+            drawing = True
         yield markup(
             '<path d="{}" fill="none" stroke="{}" stroke-width="2" stroke-dasharray="{}"/>',
             "".join(path),
@@ -148,15 +161,20 @@ def _lines(chart: Chart) -> Iterator[Html]:
 def _legend(chart: Chart) -> Iterator[Html]:
     entries = [(chart.bars_name, _BAR, "", 10)] if chart.bars else []
     entries += [(line.name, colour, dashes, 2) for line, (colour, dashes) in zip(chart.lines, _STROKES, strict=False)]
-    x = _LEFT
+    x, y = _LEFT, _LEGEND
     for name, colour, dashes, width in entries:
+        long = 50 + 7 * len(name)
+        if x > _LEFT and x + long > WIDTH:
+            x, y = _LEFT, y + 15
         yield markup(
-            '<line x1="{}" x2="{}" y1="44" y2="44" stroke="{}" stroke-width="{}" stroke-dasharray="{}"/>',
+            '<line x1="{}" x2="{}" y1="{}" y2="{}" stroke="{}" stroke-width="{}" stroke-dasharray="{}"/>',
             x,
             x + 24,
+            y,
+            y,
             colour,
             width,
             dashes or "none",
         )
-        yield markup('<text x="{}" y="48">{}</text>', x + 30, name)
-        x += 50 + 7 * len(name)
+        yield markup('<text x="{}" y="{}">{}</text>', x + 30, y + 4, name)
+        x += long

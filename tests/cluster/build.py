@@ -50,6 +50,9 @@ COMPONENTS = {
     "etcd": Component("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
     "helm": Component("helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4", "helm"),
     "kube-apiserver": Component(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES),
+    "kube-controller-manager": Component(f"{KUBERNETES}/cmd/kube-controller-manager", KUBERNETES),
+    "kube-scheduler": Component(f"{KUBERNETES}/cmd/kube-scheduler", KUBERNETES),
+    "kubelet": Component(f"{KUBERNETES}/cmd/kubelet", KUBERNETES),
 }
 
 
@@ -80,9 +83,9 @@ def build(component: str) -> Path:
     return program
 
 
-def build_all() -> list[Path]:
-    """Every component's program. Raises BuildError."""
-    return [build(component) for component in COMPONENTS]
+def build_each(*components: str) -> dict[str, Path]:
+    """These components' programs. Raises BuildError."""
+    return {component: build(component) for component in components}
 
 
 def version(component: str) -> str:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ahead import made, make_ahead
-from tests.cluster.build import BuildError, build_all
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.build import BuildError, build_each
+from tests.cluster.control_plane import PROGRAMS, ControlPlane
 from tests.reports import shown_when_failing
 
 pytest_runtest_makereport = shown_when_failing("control_plane", ControlPlane, "control plane", ControlPlane.logs)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    make_ahead(session, {"control_plane": build_all}, BuildError)
+    make_ahead(session, {"control_plane": lambda: build_each(*PROGRAMS)}, BuildError)
 
 
 @pytest.fixture(scope="module")

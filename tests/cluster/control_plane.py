@@ -3,7 +3,7 @@
 Owns the two processes, their configuration and their start and stop order; on top of that a few operations that write
 what a scheduler, a kubelet or an administrator would. There is no scheduler, no kubelet and no controller: a pod is
 bound to its node by whoever creates it, has the status that a test gives it, and is gone when it is deleted; a
-namespace stays, and nobody collects garbage.
+namespace stays, and nobody collects garbage. (tests/kubelet has all of these, for tests that need a whole cluster.)
 
     with ControlPlane() as cluster:
         cluster.create_pod("default", "a", "node-1", annotations={"plimsoll.io/priority": "low"})
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.cluster import pods
 from tests.cluster.api import APPLY, JSON, MERGE_PATCH, Api, ApiError, Json, Watch
-from tests.cluster.build import build
+from tests.cluster.build import build_each
 from tests.cluster.certificates import Authority, signing_key
 from tests.cluster.port import LOOPBACK, Port
 from tests.process import Process
@@ -43,6 +43,8 @@ EFFECT_SECONDS = 30.0
 LIMITED = ("default", "limited")
 LIMITED_RULES: list[Json] = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
 
+PROGRAMS = ("etcd", "kube-apiserver")
+
 # Without controllers there are no service accounts that would be mounted into pods, and this plugin would wait for one.
 DISABLED_ADMISSION = ("ServiceAccount",)
 
@@ -55,6 +57,8 @@ class ControlPlane:
 
     Every operation raises ApiError when the server refuses, OSError when it cannot be reached, ProcessError (with the
     end of the log) when a program does not start. Start it in a thread that outlives it: see process.py.
+
+    ``hosts``: more names and addresses that the API server is reached by.
     """
 
     def __init__(
@@ -63,15 +67,16 @@ class ControlPlane:
         *,
         disabled_admission: Sequence[str] = DISABLED_ADMISSION,
         apiserver_flags: Sequence[str] = (),
+        hosts: Sequence[str] = (),
     ) -> None:
-        programs = {name: build(name) for name in ("etcd", "kube-apiserver")}
+        programs = build_each(*PROGRAMS)
         self._temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="plimsoll-cluster-")) if folder is None else folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.admin_token = secrets.token_hex(16)
         self._ports = {name: Port() for name in ("apiserver", "etcd", "etcd-peer")}
-        authority = Authority(self.folder)
-        self.ca_file = authority.ca_file
+        self.authority = Authority(self.folder)
+        self.ca_file = self.authority.ca_file
         self.url = self._ports["apiserver"].url("https")
         self.etcd_url = self._ports["etcd"].url("http")
         self.api = Api(self.url, self.admin_token, self.ca_file)
@@ -79,7 +84,7 @@ class ControlPlane:
         self.etcd = Process("etcd", self._etcd_command(programs["etcd"]), self.folder / "etcd.log")
         self.apiserver = Process(
             "kube-apiserver",
-            self._apiserver_command(programs["kube-apiserver"], authority, disabled_admission, apiserver_flags),
+            [*self._apiserver_command(programs["kube-apiserver"], disabled_admission, hosts), *apiserver_flags],
             self.folder / "kube-apiserver.log",
         )
 
@@ -324,11 +329,9 @@ class ControlPlane:
             "--unsafe-no-fsync",  # a test's data need not survive the machine
         ]
 
-    def _apiserver_command(
-        self, program: Path, authority: Authority, disabled_admission: Sequence[str], flags: Sequence[str]
-    ) -> list[str]:
-        hosts = [LOOPBACK, "localhost", "kubernetes.default.svc"]
-        certificate, key = authority.serving("kube-apiserver", hosts)
+    def _apiserver_command(self, program: Path, disabled_admission: Sequence[str], hosts: Sequence[str]) -> list[str]:
+        names = [LOOPBACK, "localhost", "kubernetes.default.svc", *hosts]
+        certificate, key = self.authority.serving("kube-apiserver", names)
         account_key = signing_key(self.folder / "service-account.key")
         tokens = self.folder / "tokens.csv"
         tokens.touch(mode=0o600)
@@ -344,7 +347,8 @@ class ControlPlane:
             f"--tls-cert-file={certificate}",
             f"--tls-private-key-file={key}",
             f"--token-auth-file={tokens}",
-            "--authorization-mode=RBAC",
+            f"--client-ca-file={self.ca_file}",
+            "--authorization-mode=Node,RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={account_key}",
             f"--service-account-key-file={account_key}",
@@ -353,7 +357,6 @@ class ControlPlane:
             "--endpoint-reconciler-type=none",
             f"--disable-admission-plugins={','.join(disabled_admission)}",
             "--etcd-compaction-interval=0",  # history ends when a test says so
-            *flags,
         ]
 
     def _ready(self, api: Api) -> bool:

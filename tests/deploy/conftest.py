@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ahead import made, make_ahead
-from tests.cluster.build import BuildError, build, build_all
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.build import BuildError, build, build_each
+from tests.cluster.control_plane import PROGRAMS, ControlPlane
 from tests.deploy.image import ImageError, image
 from tests.deploy.node import Node, installed
 from tests.reports import shown_when_failing
@@ -17,7 +17,7 @@ pytest_runtest_makereport = shown_when_failing("cluster", ControlPlane, "control
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    makers = {"cluster": build_all, "helm": lambda: build("helm"), "agent_image": image}
+    makers = {"cluster": lambda: build_each(*PROGRAMS), "helm": lambda: build("helm"), "agent_image": image}
     make_ahead(session, makers, (BuildError, ImageError))
 
 

@@ -1,5 +1,5 @@
 """
-The guest's disk, its kernels and the agent's dependencies, made from Debian packages once and kept.
+A guest's disk, its kernels and the agent's dependencies, made from Debian packages once and kept.
 
 Owns the recipe and the keys: a hash of whatever may change the result. Keeps nothing itself (see kept.py) and starts no
 guest (see machine.py). Runs alone, to fill the cache ahead of the tests: ``python -m tests.vm.image``.
@@ -10,11 +10,13 @@ from __future__ import annotations
 import shutil
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.debian import RECIPE, ImageError, bootstrap, pip, require_programs, require_root, run
 from tests.kept import digest, kept, say
+from tests.vm.ext4 import ext4
 from tests.vm.initramfs import initramfs
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +44,24 @@ PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
 }
-SPARE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """
+    What a kind of guest is made of.
+
+    ``packages`` are installed; ``kernels``: the Debian package of each, by its short name; ``spare_mb`` stays free on
+    the disk for what a test writes.
+    """
+
+    kind: str
+    packages: tuple[str, ...]
+    kernels: Mapping[str, str]
+    spare_mb: int
+
+
+STOCK = Contents("base", PACKAGES, KERNELS, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +75,46 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a machine boots: disks that are never written to, and kernels by the short name of :data:`KERNELS`."""
+    """What a machine boots: disks that are never written to, and kernels by their short names."""
 
     root: Path
     site: Path  # the agent's dependencies; the guest has them at /opt/site
     kernels: dict[str, Kernel]
 
 
-def image() -> Image:
+def image(contents: Contents = STOCK) -> Image:
     """The image, made first if the cache has none. Safe against a second build at the same time. Raises ImageError."""
     require_programs(PROGRAMS, "the guest tests")
     require_root("building the guest", "its files belong to root and a chroot is entered")
-    base = kept("base", _base_key(), _build_base)
+    base = kept(contents.kind, _base_key(contents), lambda folder: _build_base(contents, folder))
     site = kept("site", _site_key(), _build_site)
     kernels = {}
-    for name in KERNELS:
+    for name in contents.kernels:
         folder = base / "kernels" / name
         version = (folder / "version").read_text(encoding="utf-8")
         kernels[name] = Kernel(version, folder / "vmlinuz", folder / "initramfs")
     return Image(base / "root.ext4", site / "site.ext4", kernels)
 
 
-def _base_key() -> str:
-    files = [Path(__file__), *RECIPE, HERE / "initramfs.py"]
+def _base_key(contents: Contents) -> str:
+    files = [Path(__file__), *RECIPE, HERE / "ext4.py", HERE / "initramfs.py"]
     files += sorted(path for path in GUEST.iterdir() if path.is_file())
-    return digest(*(part for path in files for part in (path.name.encode(), path.read_bytes())))
+    parts = (part for path in files for part in (path.name.encode(), path.read_bytes()))
+    return digest(*parts, repr(contents).encode())
 
 
 def _site_key() -> str:
-    return digest(*(path.read_bytes() for path in (LOCK, Path(__file__), *RECIPE)))
+    return digest(*(path.read_bytes() for path in (LOCK, Path(__file__), HERE / "ext4.py", *RECIPE)))
 
 
-def _build_base(folder: Path) -> None:
+def _build_base(contents: Contents, folder: Path) -> None:
     root, packages = folder / "root", folder / "packages"
     packages.mkdir()
-    options = [f"--include={','.join(PACKAGES)}", '--aptopt=APT::Install-Recommends "false";']
+    options = [f"--include={','.join(contents.packages)}", '--aptopt=APT::Install-Recommends "false";']
     # The hook finds the packages that are not to be installed, only unpacked below.
     options += [f"--customize-hook={GUEST / 'download.sh'}"]
-    wanted = {"PLIMSOLL_DOWNLOAD": str(packages), "PLIMSOLL_PACKAGES": " ".join(["busybox-static", *KERNELS.values()])}
+    unpacked = " ".join(["busybox-static", *contents.kernels.values()])
+    wanted = {"PLIMSOLL_DOWNLOAD": str(packages), "PLIMSOLL_PACKAGES": unpacked}
     bootstrap(SUITE, root, folder / "debian.sources", excluded=EXCLUDED, options=options, environment=wanted)
     for path in GUEST.iterdir():
         if path.suffix == ".py":
@@ -111,9 +132,9 @@ def _build_base(folder: Path) -> None:
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "opt/site").mkdir()
     busybox = _unpacked(packages / "busybox-static") / "bin/busybox"
-    for name, package in KERNELS.items():
+    for name, package in contents.kernels.items():
         _install_kernel(_unpacked(packages / package), root, folder / "kernels" / name, busybox.read_bytes())
-    _ext4(root, folder / "root.ext4", SPARE_BYTES)
+    ext4(root, folder / "root.ext4", spare_mb=contents.spare_mb)
     shutil.rmtree(root)
     shutil.rmtree(packages)
 
@@ -136,7 +157,7 @@ def _install_kernel(package: Path, root: Path, folder: Path, busybox: bytes) -> 
 def _build_site(folder: Path) -> None:
     site = folder / "site"
     pip("install", PYTHON, [LOCK], "--no-build-isolation", f"--target={site}")
-    _ext4(site, folder / "site.ext4", 0)
+    ext4(site, folder / "site.ext4")
     shutil.rmtree(site)
 
 
@@ -150,16 +171,6 @@ def _copy(source: Path, target: Path, mode: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, target)
     target.chmod(mode)
-
-
-def _ext4(root: Path, target: Path, spare: int) -> None:
-    """A sparse file with a file system of what lies in ``root``. No loop device, no mount."""
-    used = sum(path.lstat().st_size + 4096 for path in root.rglob("*"))
-    size = used * 11 // 10 + (16 << 20) + spare
-    with target.open("wb") as file:
-        file.truncate(size - size % 4096)
-    # No journal: every boot starts from the same bytes again.
-    run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(root), str(target)])
 
 
 def main() -> int:

@@ -11,12 +11,14 @@ import io
 import re
 import shutil
 import socket
+import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from tests.process import Process, ProcessError
@@ -28,6 +30,10 @@ from tests.vm.monitor import Monitor, MonitorError
 # Boot arguments with which systemd mounts the v1 hierarchies, alone or beside a v2 one; for 6.1.
 CGROUP_V1 = ("systemd.unified_cgroup_hierarchy=0", "systemd.legacy_systemd_cgroup_controller=1")
 CGROUP_HYBRID = ("systemd.unified_cgroup_hierarchy=0",)
+
+# An address in the guest's network at which nobody is.
+OUTSIDE = "10.0.2.100"
+RELAY = Path(__file__).resolve().parent / "relay.py"
 
 BOOT_SECONDS = 240.0
 # A guest that is emulated on a busy machine may be slow to say that a script's time is over.
@@ -77,7 +83,9 @@ class Machine:
 
     ``kernel`` is a short name of ``image.kernels``; ``arguments`` are added to the kernel's command line; ``swap_mb``
     is the size of the disk with the serial number ``plimsoll-swap``, ``data_mb`` that of ``plimsoll-data``: sparse,
-    empty disks that the guest finds in /dev/disk/by-id/virtio-<serial>. ``counted``: the guest's clock counts
+    empty disks that the guest finds in /dev/disk/by-id/virtio-<serial>. ``disks``: more of them by serial number, files
+    that are only read. ``reaches``: ports of :data:`OUTSIDE` that lead to ports of this machine's loopback, the only
+    way out of the guest. ``counted``: the guest's clock counts
     instructions, so that what a second holds does not depend on who else uses this machine. ``qemu``: more of QEMU's
     own options.
     """
@@ -92,6 +100,8 @@ class Machine:
         cpus: int = 2,
         swap_mb: int = 512,
         data_mb: int = 256,
+        disks: Mapping[str, Path] = MappingProxyType({}),
+        reaches: Mapping[int, int] = MappingProxyType({}),
         counted: bool = False,
         qemu: Sequence[str] = (),
     ) -> None:
@@ -100,7 +110,9 @@ class Machine:
         self._arguments = arguments
         self._memory_mb = memory_mb
         self._cpus = cpus
-        self._disks = {"plimsoll-swap": swap_mb, "plimsoll-data": data_mb}
+        self._empty = {"plimsoll-swap": swap_mb, "plimsoll-data": data_mb}
+        self._disks = {"plimsoll-site": image.site, **disks}
+        self._reaches = reaches
         self._counted = counted
         self._qemu = qemu
         self._folder = Path()
@@ -243,12 +255,17 @@ class Machine:
         command += ["-mon", "chardev=monitor,mode=control"]
         command += ["-chardev", f"socket,id=channel,path={folder / 'channel'},server=on,wait=off"]
         command += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=plimsoll"]
-        # restrict: the guest reaches nobody; only ports that are forwarded reach it.
-        command += ["-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile="]
+        # restrict: the guest reaches nobody but what is named; only ports that are forwarded reach it.
+        relays = "".join(
+            f",guestfwd=tcp:{OUTSIDE}:{port}-cmd:{sys.executable} -I {RELAY} {ours}"
+            for port, ours in self._reaches.items()
+        )
+        command += ["-netdev", f"user,id=net,restrict=on{relays}", "-device", "virtio-net-pci,netdev=net,romfile="]
         command += ["-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"]
         command += self._disk("plimsoll-root", self._image.root, "snapshot=on")
-        command += self._disk("plimsoll-site", self._image.site, "read-only=on")
-        for serial, size in self._disks.items():
+        for serial, path in self._disks.items():
+            command += self._disk(serial, path, "read-only=on")
+        for serial, size in self._empty.items():
             path = folder / f"{serial}.raw"
             with path.open("wb") as file:
                 file.truncate(size << 20)

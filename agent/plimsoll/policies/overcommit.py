@@ -19,7 +19,7 @@ from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
 from plimsoll.policies import overcommit_selector, overcommit_swap
 from plimsoll.policies.overcommit_alarm import Alarm, listen
-from plimsoll.policies.overcommit_budget import Writes, account, unworn
+from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
 from plimsoll.policies.overcommit_pod import Remembered, Seen, look
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
@@ -102,6 +102,8 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         write_budget=None if unworn(device) else writes.allow(),
         write_limit=None if unworn(device) else config.write_rate,
         write_rate=writes.rate,
+        write_mean=writes.mean,
+        life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
     )

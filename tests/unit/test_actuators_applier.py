@@ -455,6 +455,22 @@ def test_while_waiting_a_look_does_not_write(node: Path) -> None:
         assert agent.applier.held == 0
 
 
+def test_a_limit_of_swap_is_written_again_within_seconds(node: Path) -> None:
+    """However often systemd reloads: a pod that was closed does not stay open longer than the knob allows."""
+    limit = want(pod(0), Knob.MEMORY_SWAP_MAX, "0")
+    file(node, pod(0), Knob.MEMORY_SWAP_MAX).write_text("max\n")
+    settings = Settings(backoff_first=1, backoff_cap=1000, verify_seconds=1)
+    with Agent(node, settings=settings) as agent:
+        agent.applier.execute(plan(limit))
+        for _ in range(12):
+            file(node, pod(0), Knob.MEMORY_SWAP_MAX).write_text("max\n")
+            for _ in range(8):
+                agent.clock.now += 1
+                agent.applier.execute(plan(limit))
+            assert file(node, pod(0), Knob.MEMORY_SWAP_MAX).read_text() == "0\n"
+        assert agent.applier.drifts == {Knob.MEMORY_SWAP_MAX: 12}
+
+
 def test_a_knob_given_up_on_is_still_looked_at(node: Path) -> None:
     """While the breaker is open nothing is written, and what stands there is reported all the same."""
     faults = Faults()

@@ -142,6 +142,49 @@ def test_a_kernel_without_the_file(tmp_path: Path) -> None:
     assert not (root / trees.CGROUP / pod(0) / "memory.reclaim").exists()
 
 
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (("type=anon",), ["type=anon", "type=anon"]),
+        (("swappiness=max", "swappiness=200"), ["type=anon", "swappiness=max", "swappiness=max"]),
+        (("swappiness=200",), ["type=anon", "swappiness=max", "swappiness=200", "swappiness=200"]),
+        ((), ["type=anon", "swappiness=max", "swappiness=200", "", ""]),
+    ],
+)
+def test_the_best_words_the_kernel_takes(node: Path, known: tuple[str, ...], asked: list[str]) -> None:
+    """openEuler, Linux after 6.12, 6.12, 6.1: each is asked once for what it does not know, and then never again."""
+    file = node / trees.CGROUP / pod(0) / "memory.reclaim"
+    heard: list[str] = []
+    words = iter(asked)
+
+    def kernel(operation: str, path: str) -> int:
+        if operation != "write" or not path.endswith("/memory.reclaim"):
+            return 0
+        heard.append(next(words))
+        return 0 if heard[-1] in ("", *known) else errno.EINVAL
+
+    with HostFs(str(node), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, clock=Clock(), slice_bytes=32 * MIB)
+        run(found, reclaim(0, 64 * MIB)._replace(swappiness=200))
+        assert [each.outcome for each in found.take()] == [Outcome.OK]
+    assert heard == asked
+    assert file.read_text(encoding="ascii") == f"{32 * MIB} {asked[-1]}".rstrip()
+
+
+def test_a_refusal_that_is_not_about_the_words(node: Path) -> None:
+    """A cgroup that takes not even the bare size says nothing of what the kernel knows."""
+    codes = [errno.EINVAL] * 4 + [0, 0]
+
+    def kernel(operation: str, _: str) -> int:
+        return codes.pop(0) if operation == "write" else 0
+
+    with HostFs(str(node), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, clock=Clock(), slice_bytes=32 * MIB)
+        run(found, reclaim(0, 32 * MIB)._replace(swappiness=200), reclaim(1, 32 * MIB)._replace(swappiness=200))
+        assert [each.outcome for each in found.take()] == [Outcome.REJECTED, Outcome.OK]
+    assert (node / trees.CGROUP / pod(1) / "memory.reclaim").read_text(encoding="ascii") == f"{32 * MIB} type=anon"
+
+
 class Recorder:
     """A selector that notes what it was asked."""
 

@@ -281,6 +281,17 @@ def test_a_device_that_is_not_in_use(node: Node) -> None:
     assert (seen.active, seen.used, seen.dedicated) == (False, None, None)
 
 
+def test_a_device_has_a_path_for_the_kernel(node: Node) -> None:
+    """By label, and by a link in another place: what the kernel is told is the path it prints itself."""
+    assert node.sample(0).active_path == "/swapfile"
+    (node.root / "dev").mkdir()
+    (node.root / "dev/by-id").symlink_to("/swapfile")
+    device = DedicatedSwap(node.host, node.hierarchies, "/dev/by-id")
+    assert device.sample([ROOT], [], 0).active_path == "/swapfile"
+    swap.swaps(node.root, ("/elsewhere/swapfile", "file", GIB_IN_KIB, 0))
+    assert device.sample([ROOT], [], 1).active_path is None
+
+
 def test_a_device_that_comes_and_goes(node: Node) -> None:
     """It is looked for again, now and then; a device that is taken away is missed at once."""
     (node.root / "swapfile").rename(node.root / "away")
@@ -293,6 +304,21 @@ def test_a_device_that_comes_and_goes(node: Node) -> None:
     (node.root / "swapfile").unlink()
     swap.swaps(node.root)
     assert judged(node.sample(LOOK_SECONDS + 1)) == (None, ("device-missing",))
+
+
+@pytest.mark.parametrize("name", ["/swapfile", "LABEL=batch"])
+def test_a_device_in_use_is_not_read(node: Node, name: str) -> None:
+    """What is in use is told by its number: a disk that hangs would never answer. By label it is read once."""
+    device = DedicatedSwap(node.host, node.hierarchies, name)
+    if name.startswith("LABEL"):
+        assert device.sample([ROOT], [], 0).active
+    node.fault.asked.clear()
+    for turn in range(1, 4):
+        seen = device.sample([ROOT], [], turn * LOOK_SECONDS)
+        assert (seen.active, seen.size) == (True, GIB_IN_KIB << 10)
+    assert ("read", "/swapfile") not in node.fault.asked
+    swap.swaps(node.root)
+    assert judged(device.sample([ROOT], [], 3 * LOOK_SECONDS + 1)) == (None, ("not-active",))
 
 
 def test_without_a_header(tmp_path: Path) -> None:

@@ -280,12 +280,19 @@ def test_openeuler_binds_to_the_device() -> None:
         (path(2), "none"),
         (f"{path(2)}/c0.scope", "none"),
     }
-    assert run.decision.reclaims[0].swappiness is None
+    assert run.decision.reclaims[0].swappiness == 200
+
+
+def test_openeuler_binds_to_the_device_as_the_kernel_calls_it() -> None:
+    """However it is configured, by a link or a label, memory.swapfile takes a path, and answers with that one."""
+    device = replace(DEVICE, path="LABEL=low")
+    run = settled(low(), device=device, capabilities=("swapfile", "memory-reclaim"))
+    assert {each.value for each in run.decision.writes} == {"/dev/vdb"}
 
 
 def test_a_device_without_a_path_cannot_be_bound_to() -> None:
-    """memory.swapfile takes a path and nothing else."""
-    device = replace(DEVICE, path="LABEL=low")
+    """While the kernel has no path for it there is nothing to write."""
+    device = replace(DEVICE, active_path=None)
     run = settled(low(), device=device, capabilities=("swapfile", "memory-reclaim"))
     assert run.figures.pause is Pause.NO_LIMIT
 

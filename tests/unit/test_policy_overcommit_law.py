@@ -9,7 +9,7 @@ import pytest
 from plimsoll.model.memory import DeviceTraffic, PodMemory, SwapDevice
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.pressure import Pressure, Source
-from plimsoll.policies.overcommit_budget import BURST_SECONDS, Writes, account, unworn
+from plimsoll.policies.overcommit_budget import BURST_SECONDS, Writes, account, life, unworn
 from plimsoll.policies.overcommit_pressure import Counters, feel
 from plimsoll.policies.overcommit_ratio import Level, cap, level, measure
 from plimsoll.policies.overcommit_step import BUDGET_SECONDS, Course, Feeling, begin, live, stride
@@ -303,6 +303,19 @@ def test_five_minutes_worth_at_once_and_the_rate_on_the_average() -> None:
     assert writes.allow() == 200 * MIB
     writes = account(writes, written(1000 + 100 * MIB), float(MIB), 10.0)
     assert writes.allow() == 210 * MIB
+
+
+def test_how_long_the_drive_lasts() -> None:
+    """A sweep and a quiet time after it count as they were, the last day only; at 1 MiB/s 1 TiB is there in 12 days."""
+    writes = account(Writes(), written(0), float(MIB), 0.0)
+    assert life(writes, float(1 << 40)) is None
+    writes = account(writes, written(900 * MIB), float(MIB), 100.0)
+    writes = account(writes, written(900 * MIB), float(MIB), 800.0)
+    assert writes.mean == pytest.approx(MIB)
+    assert life(writes, float(1 << 40)) == pytest.approx(float(1 << 20))
+    for day in range(1, 8):
+        writes = account(writes, written((900 + day * 8640) * MIB), float(MIB), 86_400.0)
+    assert writes.mean == pytest.approx(MIB / 10)
 
 
 def test_what_is_asked_for_is_set_aside_until_it_is_written() -> None:

@@ -25,12 +25,17 @@ class Backoff(Generic[K]):
         self._random = random
         self._waits: dict[K, _Wait] = {}
 
-    def again(self, key: K, now: float) -> float:
-        """It went wrong at ``now``: until when to leave it alone. After twice the cap of quiet it begins anew."""
+    def again(self, key: K, now: float, cap: float | None = None) -> float:
+        """
+        It went wrong at ``now``: until when to leave it alone. After twice the cap of quiet it begins anew.
+
+        ``cap``: seconds, where this key's is less than everybody's.
+        """
+        most = self._cap if cap is None else min(cap, self._cap)
         wait = self._waits.get(key)
-        times = 0 if wait is None or now - wait.until > 2 * self._cap else wait.times + 1
+        times = 0 if wait is None or now - wait.until > 2 * most else wait.times + 1
         # The exponent is bounded: what goes wrong for days must not overflow.
-        seconds = min(self._cap, self._first * (1 << min(times, 32))) * (1 + _JITTER * self._random())
+        seconds = min(most, self._first * (1 << min(times, 32))) * (1 + _JITTER * self._random())
         self._waits[key] = _Wait(times, now + seconds)
         return now + seconds
 

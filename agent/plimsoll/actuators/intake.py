@@ -240,7 +240,7 @@ class Intake:
     def _foreign(self, place: Place, holding: Holding, current: str, asked: str, tick: Tick) -> None:
         """Somebody else's value stands: from now on it is left alone for a while, or for good."""
         self._standing.drifts[place[1]] += 1
-        self._standing.drift.again(place, tick.now)
+        self._standing.drift.again(place, tick.now, KNOBS[place[1]].drift_seconds)
         holding.foreign, holding.kept = True, False
         holding.stands, holding.asked = current, asked
         if KNOBS[place[1]].drift is not Drift.REASSERT and holding.journaled:

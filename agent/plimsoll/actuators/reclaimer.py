@@ -16,6 +16,7 @@ from types import MappingProxyType
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.reclaim import plain
 from plimsoll.kernel.reclaim.selector import ColdMemory
+from plimsoll.kernel.reclaim.wording import Wording
 from plimsoll.model.memory import Offload
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Reclaim, Reclaimed, Selector, Watch
@@ -46,6 +47,7 @@ class Reclaimer:
         self._selectors = {each.selector: each for each in selectors}
         self._clock = clock
         self._slice = slice_bytes
+        self._wording = Wording()
         self._wanted: frozenset[str] = frozenset()
         self._watched: Mapping[str, Selector] = {}
         self._offloads: Mapping[str, Offload] = {}
@@ -131,7 +133,7 @@ class Reclaimer:
             outcome = outcome_of(code)
             return plain.Answer(Outcome.GONE if outcome is Outcome.MISSING else outcome, code, None, 0.0)
         with directory:
-            return plain.reclaim(directory, size, reclaim.swappiness, clock=self._clock)
+            return self._wording.reclaim(directory, size, reclaim.swappiness, clock=self._clock)
 
     def _account(
         self, pod: str, *, asked: int = 0, freed: int = 0, seconds: float = 0.0, partial: int = 0, busy: int = 0

@@ -52,6 +52,11 @@ class EnduranceSection(Section):
     )
 
     @property
+    def rated(self) -> float:
+        """Bytes it is rated for in its whole life."""
+        return self.capacity * self.dwpd * 365 * self.rated_years
+
+    @property
     def rate(self) -> float:
         """Bytes per second."""
         return self.capacity * self.dwpd / DAY * self.rated_years / self.years * self.share

@@ -26,6 +26,22 @@ SWAP_CACHE = Family(
     "plimsoll_overcommit_swap_cached_bytes", "gauge", "What is in memory and on the device at once: nothing is saved."
 )
 GAP = Family("plimsoll_overcommit_gap_bytes", "gauge", "Still to be moved out until the target is reached.")
+WRITE_RATE = Family(
+    "plimsoll_overcommit_write_bytes_per_second", "gauge", "What the device is written, smoothed over a minute."
+)
+WRITE_MEAN = Family(
+    "plimsoll_overcommit_write_mean_bytes_per_second",
+    "gauge",
+    "The same over a day; until the agent has run for one, since it started.",
+)
+WRITE_LIMIT = Family(
+    "plimsoll_overcommit_write_limit_bytes_per_second", "gauge", "What the device may be written on the average."
+)
+LIFE = Family(
+    "plimsoll_overcommit_device_life_seconds",
+    "gauge",
+    "When the drive has been written what it is rated for, if the last day goes on; needs overcommit.endurance.",
+)
 PAUSED = Family("plimsoll_overcommit_paused", "gauge", "1 for why nothing at all is reclaimed.", ("reason",))
 POD_OFFLOADED = Family("plimsoll_pod_offloaded_bytes", "gauge", "The pod's memory that is only on the device.", _POD)
 POD_FLOOR = Family("plimsoll_pod_memory_floor_bytes", "gauge", "The pod's memory is not taken below this.", _POD)
@@ -66,7 +82,7 @@ SWAP_WRITTEN = Family(
 SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from the device since boot.", ("device",))
 
 OVERCOMMIT_FAMILIES = (
-    *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, PAUSED),
+    *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, PAUSED),
     *(POD_OFFLOADED, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_REFAULTS, POD_PAUSED),
     *(POD_ASKED, POD_FREED, POD_SECONDS, RECLAIMS, DEDICATED, SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
 )
@@ -99,6 +115,10 @@ def _node(figures: Overcommit) -> Iterator[Sampled]:
     yield OFFLOADED, [((), figures.offloaded)]
     yield SWAP_CACHE, [((), figures.swap_cached)]
     yield GAP, [((), figures.gap)]
+    written = ((WRITE_RATE, figures.write_rate), (WRITE_MEAN, figures.write_mean), (WRITE_LIMIT, figures.write_limit))
+    for family, value in (*written, (LIFE, figures.life)):
+        if value is not None:
+            yield family, [((), value)]
     yield PAUSED, [((figures.pause.value,), 1)] if figures.pause is not Pause.NONE else []
 
 

@@ -72,7 +72,8 @@ class KnobSpec(NamedTuple):
     ``cpufreq`` as a file of a cpufreq policy, ``register`` as one of Speed Select's (kernel/isst/registers.py).
 
     ``normalise`` gives the one spelling by which two values are compared. ``paged``: bytes the kernel rounds down to
-    whole pages. ``carried``: see there, one for each version of cgroups. ``excludes``: knobs that share a file with
+    whole pages. ``drift_seconds``: the longest somebody else's value is let stand; ``None``: as long as any knob's.
+    ``carried``: see there, one for each version of cgroups. ``excludes``: knobs that share a file with
     this one; of two such only one is held at a time, or neither would know its original. ``blank``: how the empty value
     is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all. ``capped``: what
     reads back is less than what was asked for while something else in the kernel asks for less. ``unlimited``: the file
@@ -87,6 +88,7 @@ class KnobSpec(NamedTuple):
     cpufreq: str | None = None
     register: str | None = None
     drift: Drift = Drift.REASSERT
+    drift_seconds: float | None = None
     normalise: Callable[[str], str] = integer
     paged: bool = False
     carried: tuple[Carried, ...] = ()
@@ -168,8 +170,9 @@ _ALL = (
         normalise=cpu_list,
         blank=INHERIT,
     ),
-    # systemctl daemon-reload makes 0 into max without a word: that is nobody's wish.
-    KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", normalise=byte_count, paged=True),
+    # systemctl daemon-reload makes 0 into max without a word: that is nobody's wish, and installing packages reloads a
+    # dozen times. Until it is 0 again the pod may swap to the device of others.
+    KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", drift_seconds=5.0, normalise=byte_count, paged=True),
     KnobSpec(Knob.MEMORY_SWAPFILE, v1=("memory", "memory.swapfile"), normalise=str.strip),
     # A runtime sets its containers' once, systemd its units' on every daemon-reload: what they write is what goes back.
     KnobSpec(Knob.IO_MAX, v2="io.max", drift=Drift.ADOPT, normalise=str.strip, unlimited=str(IoRate())),

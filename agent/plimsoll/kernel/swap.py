@@ -7,7 +7,7 @@ may turn the device on or off is ``kernel/swap_activation.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from plimsoll.kernel.cgroup import Hierarchies
@@ -55,7 +55,9 @@ class DedicatedSwap:
 
         Never raises for what the kernel may answer.
         """
-        device = self._device(now)
+        swaps = read_swaps(self._host)
+        active = {} if swaps is None else {active_swap(self._host, each): each for each in swaps}
+        device = self._device(active, now)
         if isinstance(device, Unidentified):
             return self._unusable(device.reason, device.detail)
         seen = SwapDevice(
@@ -68,14 +70,15 @@ class DedicatedSwap:
         traffic = read_traffic(self._host, device)
         if traffic is not None:
             seen = replace(seen, read=traffic.read, written=traffic.written)
-        swaps = read_swaps(self._host)
         if swaps is None:
             return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
-        ours = next((each for each in swaps if active_swap(self._host, each) == device.identity), None)
+        ours = active.get(device.identity)
         if ours is None:
             reason, detail = _idle(device)
             return _doubtful(seen, reason, detail)
-        seen = replace(seen, active=True, size=ours.size, used=ours.used)
+        # Ours may be a link, or no path at all; a container may not have the kernel's.
+        path = ours.path if identity_of(self._host, ours.path) == device.identity else device.path
+        seen = replace(seen, active=True, size=ours.size, used=ours.used, active_path=path)
         check = self._dedication(device.identity, ours.size, roots)
         if check is None:
             return _doubtful(
@@ -92,14 +95,20 @@ class DedicatedSwap:
             backend=check.backend.value,
         )
 
-    def _device(self, now: float) -> Device | Unidentified:
+    def _device(self, active: Container[Identity | None], now: float) -> Device | Unidentified:
         found = self._found
         # A device of the same name may be another one: a disk that was pulled and put back.
         there = isinstance(found, Device) and identity_of(self._host, found.path) == found.identity
+        if isinstance(found, Device) and there and found.identity in active:
+            # What is in use keeps its header, and reading it would wait for the disk: a hung one would hang us, too.
+            # Once it is not, it is looked at.
+            self._due = now
+            return found
         # mkswap may be run, or run again, while it is not in use.
         if found is None or now >= self._due or (isinstance(found, Device) and not there):
-            found = self._found = self._unchanged(found, there=there) or identify(self._host, self._name)
-            self._due = now + LOOK_SECONDS
+            found = self._unchanged(found, there=there) or identify(self._host, self._name, active)
+            self._found = found
+            self._due = now if isinstance(found, Device) and found.identity in active else now + LOOK_SECONDS
         return found
 
     def _unchanged(self, found: Device | Unidentified | None, *, there: bool) -> Device | None:

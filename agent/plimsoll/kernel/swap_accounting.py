@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import Directory, HostFs
-from plimsoll.kernel.swap_device import Identity, identity_of
+from plimsoll.kernel.swap_device import Identity, identity_by_kernel
 from plimsoll.model.outcome import Outcome
 
 
@@ -89,7 +89,7 @@ class _Bound:
         if len(used) != 1 or not used[0].isdecimal():
             return Share(Outcome.MALFORMED)
         # `all` is any device, `none` is none; else the path of one.
-        may = where == "all" or (where != "none" and identity_of(self._host, where) == device)
+        may = where == "all" or (where != "none" and identity_by_kernel(self._host, where) == device)
         return Share(Outcome.OK, int(used[0]), may)
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -63,7 +63,7 @@ class Header(NamedTuple):
 
 
 class Device(NamedTuple):
-    """The one meant. ``path`` is below the host's root; ``header`` is ``None`` where there is none (yet)."""
+    """The one meant. ``path`` is below the host's root; ``header`` is ``None``: none, or nobody looked."""
 
     path: str
     kind: Kind
@@ -114,14 +114,16 @@ class DeviceName(NamedTuple):
         return self.value == (header.uuid if self.by == "UUID" else header.label)
 
 
-def identify(host: HostFs, name: DeviceName) -> Device | Unidentified:
+def identify(host: HostFs, name: DeviceName, active: Container[Identity | None] = frozenset()) -> Device | Unidentified:
     """
     Find the device. By UUID or label every block device and active swap file is looked into: not for every tick.
 
     A UUID or label found twice, as after copying a disk, is AMBIGUOUS: either may be the one in use by somebody else.
+    ``active``: devices in use. Of one that is named by its path the header is not read then: a disk that hangs would
+    never answer.
     """
     if name.by == _PATH:
-        return _by_path(host, name.value)
+        return _by_path(host, name.value, active)
     found: dict[Identity, Device] = {}
     for path in _candidates(host):
         device = _by_path(host, path)
@@ -149,11 +151,16 @@ def identity_of_descriptor(descriptor: int) -> Identity | None:
 
 def active_swap(host: HostFs, swap: Swap) -> Identity | None:
     """Which device a line of ``/proc/swaps`` is about."""
-    found = identity_of(host, swap.path)
-    if found is not None or swap.kind != "partition":
+    return identity_of(host, swap.path) if swap.kind != "partition" else identity_by_kernel(host, swap.path)
+
+
+def identity_by_kernel(host: HostFs, path: str) -> Identity | None:
+    """Which device the kernel means by a path it prints."""
+    found = identity_of(host, path)
+    if found is not None:
         return found
-    # A container may have no node for it in /dev. sysfs knows the kernel's names, which /proc/swaps mostly prints.
-    number = _NUMBER.fullmatch(host.read(f"sys/class/block/{swap.path.rpartition('/')[2]}/dev").text() or "")
+    # A container may have no node for it in /dev. sysfs knows the kernel's names, which it mostly prints.
+    number = _NUMBER.fullmatch(host.read(f"sys/class/block/{path.rpartition('/')[2]}/dev").text() or "")
     return None if number is None else Identity(os.makedev(int(number[1]), int(number[2])))
 
 
@@ -190,7 +197,7 @@ def read_traffic(host: HostFs, device: Device) -> Traffic | None:
     return Traffic(int(fields[2]) * _SECTOR, int(fields[6]) * _SECTOR)
 
 
-def _by_path(host: HostFs, path: str) -> Device | Unidentified:
+def _by_path(host: HostFs, path: str, active: Container[Identity | None] = frozenset()) -> Device | Unidentified:
     found = _status(host, path)
     if isinstance(found, Outcome):
         reason = SwapReason.DEVICE_MISSING if found is Outcome.MISSING else SwapReason.DEVICE_UNREADABLE
@@ -201,7 +208,7 @@ def _by_path(host: HostFs, path: str) -> Device | Unidentified:
     kind = Kind.FILE
     if not identity.inode:
         kind = Kind.ZRAM if host.exists(f"sys/dev/block/{identity}/mm_stat") else Kind.BLOCK
-    header = read_header(host, path)
+    header = None if identity in active else read_header(host, path)
     return Device(path, kind, identity, header if isinstance(header, Header) else None)
 
 

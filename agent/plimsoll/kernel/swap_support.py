@@ -88,7 +88,7 @@ class SwapSupport(KnobSupport):
             return Absence(
                 Reason.CGROUP_V1,
                 "memory.reclaim of cgroup v1 (openEuler's) takes no swappiness.",
-                "Nothing needs to be done: the cgroup's own memory.swappiness counts.",
+                "Nothing needs to be done: openEuler's takes type=anon, which the agent tries first.",
             )
         if self._build.version is None or self._build.older_than(6, 12):
             return Absence(

@@ -59,7 +59,8 @@ class SwapDevice:
     """
     The device configured for low-priority memory, and whether it holds nothing else.
 
-    ``path`` as configured; ``device`` is ``MAJOR:MINOR``. ``dedicated`` is ``None`` while that cannot be known; then,
+    ``path`` as configured; ``active_path``: one by which the kernel knows it, while it is in use; ``device`` is
+    ``MAJOR:MINOR``. ``dedicated`` is ``None`` while that cannot be known; then,
     and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``. ``read``
     and ``written`` count bytes since boot.
     """
@@ -76,6 +77,7 @@ class SwapDevice:
     details: tuple[str, ...] = ()
     backend: str = ""
     kind: str = ""  # block | zram | file
+    active_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,9 @@ class Overcommit:
     ``physical``: their memory; ``base``: of it what the ratio is reckoned with; ``offloaded`` and ``swap_cached`` as of
     a pod. ``ratio`` is ``(base + offloaded) / base``, ``None`` while there is none; ``target`` what it shall be.
     ``gap``: bytes still to be moved out. ``write_budget``: bytes the device may be written now; ``write_rate``: what it
-    was written, bytes per second, smoothed. ``pause`` says why nothing is reclaimed of any pod.
+    was written, bytes per second, smoothed; ``write_mean``: over the last day; ``write_limit``: what it may be on the
+    average. ``life``: seconds in which the drive has been written what it is rated for, if it goes on like that day.
+    ``pause`` says why nothing is reclaimed of any pod.
     """
 
     physical: int = 0
@@ -91,6 +93,8 @@ class Overcommit:
     write_budget: int | None = None
     write_limit: float | None = None
     write_rate: float | None = None
+    write_mean: float | None = None
+    life: float | None = None
     selector: Selector = Selector.PLAIN
     pause: Pause = Pause.NONE
     pods: tuple[PodOvercommit, ...] = ()

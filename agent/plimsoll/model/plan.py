@@ -147,7 +147,7 @@ class Reclaim(NamedTuple):
     """
     ``size`` bytes of one pod's memory shall be reclaimed now, once. ``reason`` is a sentence for a person.
 
-    ``swappiness`` as in ``memory.reclaim``, ``None`` where the kernel takes none.
+    ``swappiness`` as in ``memory.reclaim``, as far as the kernel takes any; ``None``: its own.
     """
 
     pod: str

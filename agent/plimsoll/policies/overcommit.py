@@ -19,7 +19,7 @@ from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
 from plimsoll.policies import overcommit_selector, overcommit_swap
 from plimsoll.policies.overcommit_alarm import Alarm, listen
-from plimsoll.policies.overcommit_budget import Writes, account, unworn
+from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
 from plimsoll.policies.overcommit_pod import Remembered, Seen, look
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
@@ -35,7 +35,6 @@ MIB = 1 << 20
 MAX_TOTAL = 256 * MIB
 """What all pods are asked for in one decision."""
 
-_SWAPPINESS = "memory-reclaim-swappiness"
 # What swap can hold first, as far as the kernel heeds that at all.
 _ANON_FIRST = 200
 _EARLY = 0.95  # of an interval: a tick that comes a little early must not wait for the next one
@@ -92,7 +91,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         seen = [remember(each, sizes.get(each.uid, 0), ground.now, config) for each in seen]
     else:
         seen = [brake(each, pause or shares.pauses[each.uid]) for each in seen]
-    swappiness = _ANON_FIRST if _SWAPPINESS in ground.available and config.basis == "anon" else None
+    swappiness = _ANON_FIRST if config.basis == "anon" else None
     reclaims = [each for one in seen if (each := ask(one, sizes.get(one.uid, 0), NAME, swappiness)) is not None]
     if alarm.pause is Pause.NONE:
         freed = [empty(each, NAME, swappiness) for each in seen]
@@ -103,6 +102,8 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         write_budget=None if unworn(device) else writes.allow(),
         write_limit=None if unworn(device) else config.write_rate,
         write_rate=writes.rate,
+        write_mean=writes.mean,
+        life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
     )
@@ -220,7 +221,7 @@ def _writes(
     closed = (*ground.others, *(each for each in ground.low if not each.pod.intent.reclaim))
     if route is Route.LIMIT:
         return overcommit_swap.limit_writes(closed, willing, limits, NAME)
-    return overcommit_swap.swapfile_writes(closed, willing, device.path, NAME)
+    return overcommit_swap.swapfile_writes(closed, willing, device.active_path or device.path, NAME)
 
 
 POLICY: Policy[OvercommitSection, State] = Policy(

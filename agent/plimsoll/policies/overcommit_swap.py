@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
 def find_route(available: frozenset[str], device: SwapDevice | None) -> Route | None:
     """The best way this kernel has for this device."""
-    if Route.SWAPFILE.value in available and device is not None and device.path.startswith("/"):
+    if Route.SWAPFILE.value in available and device is not None and device.active_path is not None:
         return Route.SWAPFILE
     return Route.LIMIT if Route.LIMIT.value in available else None
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.reclaim.mglru import GenerationalMemory
-from plimsoll.kernel.reclaim.plain import reclaim
+from plimsoll.kernel.reclaim.wording import Wording
 from plimsoll.kernel.swap import DedicatedSwap
 from plimsoll.kernel.swap_activation import swapoff, swapon
 from plimsoll.kernel.swap_device import Device, DeviceName, identify
@@ -53,7 +53,7 @@ def sample(host: HostFs, hierarchies: Hierarchies, name: str, root: str, pods: s
 def reclaimed(host: HostFs, hierarchies: Hierarchies, path: str, size: str, *swappiness: str) -> object:
     assert hierarchies.unified is not None
     with hierarchies.unified.directory(path) as directory:
-        return reclaim(directory, int(size), *(int(each) for each in swappiness))._asdict()
+        return Wording().reclaim(directory, int(size), *(int(each) for each in swappiness))._asdict()
 
 
 def cold(host: HostFs, hierarchies: Hierarchies, path: str, interval: str, passes: str) -> object:

@@ -35,15 +35,13 @@ class Answer(NamedTuple):
     seconds: float
 
 
-def reclaim(
-    directory: Directory, size: int, swappiness: int | None = None, *, clock: Callable[[], float] = time.monotonic
-) -> Answer:
+def reclaim(directory: Directory, size: int, words: str = "", *, clock: Callable[[], float] = time.monotonic) -> Answer:
     """
     Reclaim ``size`` bytes of the cgroup and everything below it; never raises for what the kernel may answer.
 
-    ``swappiness`` 0..200 (Linux 6.12; ``None``: the kernel's own): 200 prefers swap over the page cache.
+    ``words``: what else this kernel is told (``kernel/reclaim/wording.py``); REJECTED where it does not know them.
     """
-    text = str(size) if swappiness is None else f"{size} swappiness={swappiness}"
+    text = f"{size} {words}" if words else str(size)
     begun = clock()
     before = _usage(directory)
     outcome, code = directory.write(FILE, text.encode("ascii"))

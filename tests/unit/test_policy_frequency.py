@@ -11,7 +11,8 @@ from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.model.acting import Note
 from plimsoll.model.cpus import format_cpus
 from plimsoll.model.frequency import Backend, Bucket, Unit
-from plimsoll.model.plan import Knob, TargetKind, Write, order
+from plimsoll.model.order import order
+from plimsoll.model.plan import Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState
 from plimsoll.policies.frequency import EXCLUSIVE, NOT_STEERED, POLICY, State, decide

@@ -22,8 +22,9 @@ from plimsoll.actuators.restoration import Restoration
 from plimsoll.actuators.standing import Settings, Standing
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_spec import KNOBS
+from plimsoll.model.order import order
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, Plan, Result, order
+from plimsoll.model.plan import Knob, Plan, Result, Write
 
 _TAKEN = (Outcome.OK, Outcome.CLAMPED)
 _DEFAULTS = Settings()
@@ -108,6 +109,8 @@ class Applier:
             plan, Intake(self._exchange, self._journal, standing), standing, look=True, releases=releases
         )
         for due in self._in_order(tick):
+            if due.passing:
+                continue
             refused = due.first and self._journal.writable is not Outcome.OK
             tick.results.append(Result(due.write, Outcome.HELD if refused else Outcome.OK, due.current))
         return tuple(tick.results)
@@ -136,7 +139,17 @@ class Applier:
 
     def _in_order(self, tick: Tick) -> tuple[Due, ...]:
         standing = {place: due.current for place, due in tick.due.items()}
-        return tuple(tick.due[write.key] for write in order((due.write for due in tick.due.values()), standing))
+        return tuple(self._step(write, tick) for write in order((due.write for due in tick.due.values()), standing))
+
+    def _step(self, write: Write, tick: Tick) -> Due:
+        due = tick.due[write.key]
+        if write.value == due.write.value:
+            return due
+        # Killed here, it is still known for ours.
+        key = Key(*write.key, due.identity)
+        record = self._journal.originals[key] if due.entry is None else due.entry.record
+        tick.due[write.key] = due = due._replace(entry=Entry(key, record.by_way_of(write.value)))
+        return due._replace(write=write, passing=True)
 
     def _carry_out(self, tick: Tick) -> None:
         ordered = self._in_order(tick)
@@ -150,10 +163,23 @@ class Applier:
         for due in admitted:
             # What is not in the journal could not be put back.
             held = (due.first and noted is not Outcome.OK) or chains.stops(due.write)
+            if due.passing:
+                if not held:
+                    self._pass(due)
+                continue
             result = Result(due.write, Outcome.HELD, due.current, due.current) if held else self._try(due, tick)
             chains.saw(result)
             tick.results.append(result)
-        tick.results.extend(Result(due.write, Outcome.HELD, due.current, due.current) for due in late)
+        tick.results.extend(
+            Result(due.write, Outcome.HELD, due.current, due.current) for due in late if not due.passing
+        )
+
+    def _pass(self, due: Due) -> None:
+        """One that fails is not told: neither will the one pass that it is for."""
+        put = self._exchange.put(*due.write.key, due.identity, due.write.value)
+        holding = self._standing.holdings.get(due.write.key)
+        if holding is not None:
+            holding.stands = put.after
 
     def _try(self, due: Due, tick: Tick) -> Result:
         put = self._exchange.put(*due.write.key, due.identity, due.write.value)

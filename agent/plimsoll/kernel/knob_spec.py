@@ -17,7 +17,8 @@ from plimsoll.kernel.cgroup import limit_bytes
 from plimsoll.kernel.isst.mixture import mixed
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.disk import IoRate
-from plimsoll.model.plan import Knob, Target, TargetKind, width
+from plimsoll.model.order import width
+from plimsoll.model.plan import Knob, Target, TargetKind
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
 INHERIT = "inherit"

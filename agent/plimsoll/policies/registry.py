@@ -12,16 +12,19 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from plimsoll.config.eviction_section import EvictionSection
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.schema import Config
 from plimsoll.model.acting import Mode, Note, Report, Status
+from plimsoll.model.eviction import Evict, Eviction
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
-from plimsoll.policies import frequency, io_limit, overcommit, preemption
+from plimsoll.policies import eviction, frequency, io_limit, overcommit, preemption
 from plimsoll.policies.bounds import Territory, Violation, territory
+from plimsoll.policies.eviction_bounds import MAX_EVICTIONS, eviction_refusal
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
 
@@ -74,7 +77,8 @@ class Standing:
     """
     What one policy decided last, and when (seconds of the caller's clock; ``None``: never).
 
-    ``reclaims`` are of this tick only: memory asked for once must not be asked for again because nothing was decided.
+    ``reclaims`` and ``evictions`` are of this tick only: what was asked for once must not be asked for again because
+    nothing was decided.
     """
 
     state: object
@@ -83,6 +87,8 @@ class Standing:
     watches: tuple[Watch, ...] = ()
     reclaims: tuple[Reclaim, ...] = ()
     overcommit: Overcommit | None = None
+    evictions: tuple[Evict, ...] = ()
+    eviction: Eviction | None = None
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -113,6 +119,7 @@ def enrol(
     frequency_section: FrequencySection | None = None,
     overcommit_section: OvercommitSection | None = None,
     io_limit_section: IoLimitSection | None = None,
+    eviction_section: EvictionSection | None = None,
 ) -> tuple[Enrolled, ...]:
     """Every policy, in the order they win, with its section of the configuration; without one it is not there."""
     enrolled = [Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section)]
@@ -124,6 +131,8 @@ def enrol(
     if io_limit_section is not None:
         anywhere = io_limit.POLICY.bounds if io_limit_section.system_disk == "allow" else frozenset()
         enrolled.append(Enrolled(io_limit.POLICY, Mode(io_limit_section.mode), io_limit_section, anywhere))
+    if eviction_section is not None:
+        enrolled.append(Enrolled(eviction.POLICY, Mode(eviction_section.mode), eviction_section))
     return tuple(enrolled)
 
 
@@ -133,6 +142,7 @@ def configured(config: Config) -> tuple[Enrolled, ...]:
         preemption_section=config.preemption,
         overcommit_section=config.overcommit,
         io_limit_section=config.io_limit,
+        eviction_section=config.eviction,
     )
 
 
@@ -172,12 +182,17 @@ def _merged(standings: Sequence[Standing], precedence: Sequence[str]) -> Plan:
     plan = merge((write for each in standings for write in each.writes), precedence)
     watches: dict[str, Watch] = {}
     reclaims: dict[str, Reclaim] = {}
+    evictions: dict[str, Evict] = {}
     for standing in standings:
         for watch in standing.watches:
             watches.setdefault(watch.pod, watch)
         for reclaim in standing.reclaims:
             reclaims.setdefault(reclaim.pod, reclaim)
-    return plan._replace(watches=tuple(watches.values()), reclaims=tuple(reclaims.values()))
+        for evict in standing.evictions:
+            evictions.setdefault(evict.pod, evict)
+    return plan._replace(
+        watches=tuple(watches.values()), reclaims=tuple(reclaims.values()), evictions=tuple(evictions.values())
+    )
 
 
 def _waiting(each: Enrolled, standing: Standing | None) -> Report:
@@ -212,6 +227,8 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
                 result.watches,
                 result.reclaims,
                 result.overcommit,
+                result.evictions,
+                result.eviction,
                 result.notes,
                 result.lacking,
                 failures,
@@ -229,6 +246,7 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
         standing.lacking,
         standing.failures,
         standing.overcommit,
+        standing.eviction,
     )
     return standing, report
 
@@ -241,6 +259,7 @@ def _still_legal(standing: Standing, enrolled: Enrolled, tick: _Tick) -> Standin
         writes=tuple(each for each in standing.writes if _refusal(each, enrolled, tick.ground) is None),
         watches=tuple(each for each in standing.watches if tick.reclaimable.watch_refusal(each, name) is None),
         reclaims=(),
+        evictions=(),
     )
 
 
@@ -275,7 +294,7 @@ def _checked(decision: object, enrolled: Enrolled, tick: _Tick) -> Decision[Any]
         if violation is not None:
             where = write.target.path or "the node"
             return _Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
-    return _reclaim_flaw(decision, enrolled, tick.reclaimable) or decision
+    return _reclaim_flaw(decision, enrolled, tick.reclaimable) or _eviction_flaw(decision, enrolled, tick) or decision
 
 
 def _reclaim_flaw(decision: Decision[Any], enrolled: Enrolled, reclaimable: Reclaimable) -> _Skip | None:
@@ -299,4 +318,19 @@ def _reclaim_flaw(decision: Decision[Any], enrolled: Enrolled, reclaimable: Recl
             return _Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
     if too_much(watches, reclaims):
         return _Skip(Flaw.TOO_MANY, "It wanted to reclaim too much at once, or of a pod twice.")
+    return None
+
+
+def _eviction_flaw(decision: Decision[Any], enrolled: Enrolled, tick: _Tick) -> _Skip | None:
+    evictions: object = decision.evictions
+    if not isinstance(evictions, tuple) or not all(isinstance(each, Evict) for each in evictions):
+        return _Skip(Flaw.MALFORMED, "Its evictions are no tuple of such.")
+    if evictions and not enrolled.policy.evicts:
+        return _Skip(Violation.KNOB, "It may not have pods evicted.")
+    if len(evictions) > MAX_EVICTIONS:
+        return _Skip(Flaw.TOO_MANY, f"It wanted {len(evictions)} pods evicted at once.")
+    for each in evictions:
+        violation = eviction_refusal(each, enrolled.policy.name, tick.snapshot.pods)
+        if violation is not None:
+            return _Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
     return None

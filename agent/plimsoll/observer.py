@@ -10,15 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from plimsoll.config.schema import Config, PrioritySection
 from plimsoll.kernel.batch import BatchReader
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.io_traffic import IoTraffic
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.probe import probe
+from plimsoll.kernel.reason import Reason
 from plimsoll.log import Event, Log
+from plimsoll.model.eviction import Attempt
 from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
@@ -28,6 +31,7 @@ from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
 from plimsoll.sources.swap import Nothing, Reclaimed, SwapSource, with_cold
+from plimsoll.sources.traffic import PodTraffic
 from plimsoll.sources.worker import Stuck, Worker
 
 # The node's abilities change rarely (a boot, a mount, a module): look again now and then.
@@ -50,6 +54,32 @@ class PodSource(Protocol):
     def observe(self, priority: PrioritySection) -> PodSet: ...
 
 
+class Evictions(Protocol):
+    """What whoever has pods evicted knows of it."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]: ...
+
+
+class _NoEvictions:
+    """Nobody has pods evicted."""
+
+    attempts: tuple[Attempt, ...] = ()
+
+
+def _eviction_api(options: Options) -> Capability:
+    """Whether there is anybody to ask for an eviction."""
+    if options.pods is None:
+        return Capability("eviction-api", available=True, detail="Pods can be evicted through the API server.")
+    return Capability(
+        "eviction-api",
+        available=False,
+        reason=Reason.NO_API_SERVER,
+        detail="The pods come from a folder of files: nobody can be asked to evict one.",
+        cure="Run the agent in the cluster, or with --kubeconfig FILE, if you want evictions.",
+    )
+
+
 def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) -> PodSource:
     """The source the options name. Raises OSError and ValueError for one that cannot be: see the sources."""
     if options.pods is not None:
@@ -62,12 +92,22 @@ def _scope(config: Config) -> Scope:
         containers=config.pressure.containers,
         derived=config.pressure.derived,
         memory=_swap_wanted(config),
+        usage=config.eviction.mode != "off",
     )
 
 
 def _swap_wanted(config: Config) -> bool:
     """Without a device there is nothing an overcommit could do with the figures."""
     return config.overcommit.mode != "off" and config.overcommit.swap_device is not None
+
+
+class _Parts(NamedTuple):
+    """What one observation of the kernel is made with."""
+
+    cgroups: PodCgroups
+    swap: SwapSource | None
+    disks: NodeDisks | None
+    traffic: PodTraffic | None
 
 
 class Observer:
@@ -90,8 +130,11 @@ class Observer:
         self._node = NodeFiles(self.host)
         self._swap = self._swap_source()
         self._disks = self._disk_source()
+        self._traffic = self._traffic_source()
         self.reclaimed: Reclaimed = Nothing()
         """Whoever reclaims memory, once there is somebody."""
+        self.evictions: Evictions = _NoEvictions()
+        """Whoever has pods evicted, likewise."""
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
         self._samples: tuple[PodSample, ...] = ()
         self._node_sample = NodeSample()
@@ -112,6 +155,10 @@ class Observer:
     def _disk_source(self) -> NodeDisks | None:
         return None if self._config.io_limit.mode == "off" else NodeDisks(self.host)
 
+    def _traffic_source(self) -> PodTraffic | None:
+        wanted = self._config.eviction.mode != "off" and self._config.eviction.io is not None
+        return PodTraffic(IoTraffic(self.hierarchies)) if wanted else None
+
     def _pod_cgroups(self) -> PodCgroups:
         return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
@@ -125,13 +172,16 @@ class Observer:
             self._swap = self._swap_source()
         if before.io_limit != config.io_limit:
             self._disks = self._disk_source()
+        if before.eviction != config.eviction:
+            self._traffic = self._traffic_source()
 
     def snapshot(self) -> Snapshot:
         """Observe once. Raises nothing that the kernel or the API server may cause."""
         now = self._clock()
         pods = self._source.observe(self._config.priority)
-        cgroups, swap, disks = self._cgroups, self._swap, self._disks
-        result = self._worker.call(lambda: self._observe(cgroups, swap, disks, pods.pods, now), OBSERVE_DEADLINE)
+        # A reading that hangs goes on with those it has begun with.
+        parts = _Parts(self._cgroups, self._swap, self._disks, self._traffic)
+        result = self._worker.call(lambda: self._observe(parts, pods.pods, now), OBSERVE_DEADLINE)
         # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
         # deleted meanwhile vanish all the same.
         alive = {pod.uid for pod in pods.pods}
@@ -164,19 +214,20 @@ class Observer:
             capabilities=self._capabilities,
             sources=(pods.state, state),
             poison=pods.poison,
+            evictions=self.evictions.attempts,
         )
 
-    def _observe(
-        self, cgroups: PodCgroups, swap: SwapSource | None, disks: NodeDisks | None, pods: Sequence[Pod], now: float
-    ) -> tuple[tuple[PodSample, ...], NodeSample]:
-        samples, node = cgroups.observe(pods, now), self._node.sample()
-        if disks is not None:
-            node = replace(node, disks=disks.sample(now))
-        if swap is None:
+    def _observe(self, parts: _Parts, pods: Sequence[Pod], now: float) -> tuple[tuple[PodSample, ...], NodeSample]:
+        samples, node = parts.cgroups.observe(pods, now), self._node.sample()
+        if parts.disks is not None:
+            node = replace(node, disks=parts.disks.sample(now))
+        if parts.traffic is not None:
+            samples = parts.traffic.with_rates(samples, now)
+        if parts.swap is None:
             return samples, node
         samples = with_cold(samples, self.reclaimed)
-        roots = [root.path for root in cgroups.kubepods.roots]
-        return samples, replace(node, swap=swap.sample(roots, samples, self.reclaimed, now))
+        roots = [root.path for root in parts.cgroups.kubepods.roots]
+        return samples, replace(node, swap=parts.swap.sample(roots, samples, self.reclaimed, now))
 
     def _state(self, now: float, *, ok: bool, detail: str = "", stuck: float = 0.0) -> SourceState:
         age = None if self._seen is None else now - self._seen
@@ -186,7 +237,8 @@ class Observer:
     def _probe(self, now: float) -> None:
         self._probed = now
         before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory)
+        found = probe(self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory)
+        self._capabilities = (*found, _eviction_api(self._options))
         for each in self._capabilities:
             if each.name in before and before[each.name].available != each.available:
                 _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)

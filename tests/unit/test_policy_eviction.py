@@ -292,19 +292,30 @@ def test_at_most_so_many_an_hour() -> None:
     [
         (Outcome.BUDGET, ["web-2", "web-3"]),
         (Outcome.REJECTED, ["web-2", "web-3"]),
-        (Outcome.FAILED, ["web-2", "web-2"]),
+        (Outcome.FAILED, ["web-2"]),
         (Outcome.HELD, ["web-2", "web-2"]),
         (Outcome.DENIED, ["web-2"]),
         (Outcome.GONE, ["web-2"]),
     ],
 )
 def test_what_follows_from_an_answer(outcome: Outcome, expected: list[str]) -> None:
-    """A budget's no is about that pod, a missing right about all of them, a failure about nobody."""
+    """A budget's no is about that pod, a missing right about all of them; a failure may have been none."""
     watching = begun()
     watching.go_on(35, STARVED, BATCH, OTHER)
     watching.answer(outcome)
     watching.go_on(35, STARVED, BATCH, OTHER)
     assert names(watching) == expected
+
+
+def test_a_failure_is_another_ones_turn() -> None:
+    """After the settle time somebody else is tried: an API server may fail for one pod, again and again."""
+    watching = begun()
+    watching.go_on(35, STARVED, BATCH, OTHER)
+    watching.answer(Outcome.FAILED)
+    watching.go_on(175, STARVED, BATCH, OTHER)
+    assert pause(watching) is Pause.SETTLING
+    watching.go_on(10, STARVED, BATCH, OTHER)
+    assert names(watching) == ["web-2", "web-3"]
 
 
 def test_a_budget_and_a_right_are_asked_about_again() -> None:

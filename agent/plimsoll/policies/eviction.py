@@ -25,8 +25,8 @@ API = "eviction-api"
 HOUR = 3600.0
 # A pod may take its time to end, but one that never does must not keep all others from being evicted for ever.
 TERMINATING_SECONDS = 600.0
-# A budget has room again when its pods are ready elsewhere: minutes.
-BUDGET_SECONDS = 300.0
+# A budget has room again when its pods are ready elsewhere: minutes. What fails for one pod may go well for another.
+AGAIN_SECONDS = 300.0
 # Rights are granted by people.
 FORBIDDEN_SECONDS = 600.0
 REFUSED_SECONDS = 30.0
@@ -111,7 +111,8 @@ def _pause(snapshot: Snapshot, attempts: list[Attempt], begun: float, config: Ev
         ago, outcome = now - each.at, each.outcome
         if outcome is Outcome.DENIED and ago < FORBIDDEN_SECONDS:
             return Pause.FORBIDDEN
-        if outcome in _GONE and ago < config.settle:
+        # What failed without an answer may have been done all the same.
+        if (outcome in _GONE or outcome is Outcome.FAILED) and ago < config.settle:
             return Pause.SETTLING
         if outcome is Outcome.OK and each.evict.pod in really & there and ago < TERMINATING_SECONDS:
             return Pause.TERMINATING
@@ -136,8 +137,8 @@ def _evict(
 
 def _spared(attempt: Attempt, now: float) -> bool:
     """Whether this pod is not asked for again now: it is as good as gone, or would be refused once more."""
-    if attempt.outcome is Outcome.BUDGET:
-        return now - attempt.at < BUDGET_SECONDS
+    if attempt.outcome in (Outcome.BUDGET, Outcome.FAILED):
+        return now - attempt.at < AGAIN_SECONDS
     return attempt.outcome in _GONE or attempt.outcome is Outcome.REJECTED
 
 

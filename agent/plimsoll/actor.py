@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from plimsoll.actuators.applier import Applier
+from plimsoll.actuators.evicting import Evictions, Evictor
 from plimsoll.actuators.journal import Journal, State
 from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.config.schema import Config
@@ -53,7 +54,7 @@ _Outcomes = tuple[tuple[Result, ...], tuple[Result, ...]]
 
 class Actor:
     """
-    The hands of one agent on one host.
+    The hands of one agent on one host. ``evictor``: who evicts, ``None`` where nobody can.
 
     ``host``, ``hierarchies`` and ``speed_select`` stay the caller's. ``state_directory`` is a path below the host's
     root, whose lock the caller holds unless ``read_only``: then nothing is ever written, and :meth:`act` only says what
@@ -70,8 +71,10 @@ class Actor:
         *,
         clock: Callable[[], float] = time.monotonic,
         read_only: bool = False,
+        evictor: Evictor | None = None,
     ) -> None:
         self._enrolled = registry.configured(config)
+        self._evictions = Evictions(None if read_only else evictor)
         self._reclaim_counts: Counter[tuple[str, Outcome]] = Counter()
         self._past: registry.Past = {}
         self._clock = clock
@@ -118,6 +121,7 @@ class Actor:
         observed: tuple[Result, ...] = ()
         stuck = 0.0
         self._reclaim(decisions)
+        evicted = self._evictions.want(decisions.plan.evictions)
         if decisions.ready:
             answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
             if isinstance(answer, Stuck):
@@ -153,6 +157,9 @@ class Actor:
             adopted=self._adoption_news(),
             reclaimed=self._taken(),
             reclaims=dict(self._reclaim_counts),
+            would_evict=decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ()),
+            evicted=evicted,
+            evictions=self._evictions.counts,
         )
 
     def _wanted_pace(self, reports: Sequence[Report]) -> float:

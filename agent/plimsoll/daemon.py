@@ -31,6 +31,7 @@ from plimsoll.options import Options
 from plimsoll.policies.preemption import NOT_REVERSIBLE
 from plimsoll.recording import recorder_of
 from plimsoll.sources.kube.announcing import Announcer
+from plimsoll.sources.kube.evicting import Evictor
 
 CONFIG_SECONDS = 5.0
 # The state directory is in memory on most nodes: three files of this size are the log's part of the agent's limit.
@@ -70,6 +71,7 @@ class Agent:
         self._actor: Actor | None = None
         self._audit: AuditLog | None = None
         self._announcer: Announcer | None = None
+        self._evictor: Evictor | None = None
         self._recorder = recorder_of(options)
         self._started = clock()
         self._stop = threading.Event()
@@ -118,6 +120,8 @@ class Agent:
             # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
             _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
         self._observer.state_directory = taken
+        if self._options.pods is None and isinstance(taken, Held):
+            self._evictor = self._observer.evictions = Evictor(kubeconfig=self._options.kubeconfig, clock=self._clock)
         # Without the lock another agent may be writing: only what would be written is said.
         actor = self._actor = Actor(
             self._observer.host,
@@ -127,6 +131,7 @@ class Agent:
             self._config,
             clock=self._clock,
             read_only=not isinstance(taken, Held),
+            evictor=self._evictor,
         )
         self._observer.reclaimed = actor.reclaimer
         self._observer.registers_held = actor.registers_held
@@ -145,6 +150,8 @@ class Agent:
             self._source.start()
             if self._announcer is not None:
                 self._announcer.start()
+            if self._evictor is not None:
+                self._evictor.start()
             _log.info(
                 Event.AGENT_STARTED,
                 version=__version__,
@@ -156,7 +163,10 @@ class Agent:
             self._loop()
         finally:
             # First of all, and while the source still knows the pods: the kubelet does not wait for long.
-            self._record(Acting(results=actor.restore()))
+            results = actor.restore()
+            if self._evictor is not None:
+                self._evictor.stop()
+            self._record(Acting(results=results, evicted=() if self._evictor is None else self._evictor.take()))
             actor.close()
             if self._announcer is not None:
                 self._announcer.stop()

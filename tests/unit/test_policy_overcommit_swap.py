@@ -9,7 +9,7 @@ import pytest
 
 from plimsoll.model.acting import Mode, Status
 from plimsoll.model.overcommit import Pause
-from plimsoll.model.plan import Knob, Reclaim, Selector, Target, TargetKind, Watch, Write, cgroup
+from plimsoll.model.plan import Knob, Plan, Reclaim, Selector, Target, TargetKind, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample, Snapshot
 from plimsoll.policies import registry
@@ -189,7 +189,7 @@ def test_one_bad_request_skips_the_policy(decide: Decide, reason: str) -> None:
     """As a bad write does, and nothing of it is in the plan."""
     decisions = run(enrolled(decide), {})
     assert (decisions.reports[0].status, decisions.reports[0].reason) == (Status.SKIPPED, reason)
-    assert decisions.plan == ((), (), (), ())
+    assert decisions.plan == Plan()
 
 
 def test_too_much_of_all_together() -> None:
@@ -227,7 +227,7 @@ def test_reclaims_are_never_repeated_and_watches_stand() -> None:
 def test_observing_reclaims_nothing() -> None:
     """What would be is shown, in the other plan."""
     decisions = run(enrolled(wants(watch(), request()), mode=Mode.OBSERVE), {})
-    assert decisions.plan == ((), (), (), ())
+    assert decisions.plan == Plan()
     assert (len(decisions.observed.watches), len(decisions.observed.reclaims)) == (1, 1)
 
 

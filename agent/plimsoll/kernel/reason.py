@@ -21,6 +21,7 @@ class Reason(StrEnum):
     LOCKED_DOWN = "locked-down"  # the kernel is, and keeps the file closed
     LOCKED = "locked"  # another instance holds the state directory
     MALFORMED = "malformed"
+    NO_API_SERVER = "no-api-server"  # the pods come from a folder of files
     NO_CGROUP = "no-cgroup"
     NO_CONTROLLER = "no-controller"
     NO_FILE = "no-file"

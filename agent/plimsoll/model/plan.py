@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from plimsoll.model.eviction import Evict
 from plimsoll.model.outcome import Outcome
 
 
@@ -165,12 +166,13 @@ class Conflict(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """At most one write for each knob of a target, and one watch and one reclaim for each pod."""
+    """At most one write for each knob of a target, and one watch, one reclaim and one eviction for each pod."""
 
     writes: tuple[Write, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     watches: tuple[Watch, ...] = ()
     reclaims: tuple[Reclaim, ...] = ()
+    evictions: tuple[Evict, ...] = ()
 
 
 class Result(NamedTuple):

@@ -122,6 +122,8 @@ class Actor:
         stuck = 0.0
         self._reclaim(decisions)
         evicted = self._evictions.want(decisions.plan.evictions)
+        would_evict = decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ())
+        self._evictions.observe(would_evict)
         if decisions.ready:
             answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
             if isinstance(answer, Stuck):
@@ -157,9 +159,10 @@ class Actor:
             adopted=self._adoption_news(),
             reclaimed=self._taken(),
             reclaims=dict(self._reclaim_counts),
-            would_evict=decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ()),
+            would_evict=would_evict,
             evicted=evicted,
             evictions=self._evictions.counts,
+            evictions_observed=self._evictions.observed,
         )
 
     def _wanted_pace(self, reports: Sequence[Report]) -> float:

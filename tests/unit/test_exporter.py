@@ -24,6 +24,7 @@ from tests.fixtures.snapshots import (
     BAD_SOURCES,
     FACTS,
     busy,
+    evicting,
     overcommitted,
     pod,
     pod_sample,
@@ -70,7 +71,7 @@ def test_the_whole_page_is_the_librarys():
     told = Announcing(frozenset({Channel.EVENT}), "", {Channel.EVENT: 3}, {(Channel.EVENT, "forbidden"): 1}, 2, 4)
     facts = replace(FACTS, audit_lines_lost=2, announcing=told)
     seen, acting = overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble())
-    families = list(exporter.families(seen, facts, tls, acting))
+    families = list(exporter.families(seen, facts, tls, evicting(acting)))
 
     ours = _values(render(families).decode())
     library = _values(generate_latest(_Fixed(families)).decode())

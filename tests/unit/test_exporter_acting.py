@@ -19,7 +19,7 @@ from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, pod, snapshot, trouble, write
+from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, evicting, pod, snapshot, trouble, write
 
 OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
 
@@ -131,6 +131,7 @@ def test_a_policy_in_the_status():
             "wouldChange": None,
             "lacking": ["memory-low"],
             "failures": {"exception": 2},
+            "eviction": None,
             "noteCount": 2,
         }
     ]
@@ -165,6 +166,7 @@ def test_changes_in_the_status():
     assert written == {
         "time": 1_795_507_201.0,
         "sequence": 1,
+        "action": "write",
         "target": "kubepods/x",
         "namespace": "shop",
         "pod": "web-1",
@@ -248,3 +250,61 @@ def test_the_end_of_a_pod_is_told_with_its_name():
     assert exporter.page.recent[0].owner == ("shop", "web-1")
     exporter.observe(snapshot((), tick=3), FACTS, Acting())
     assert exporter.owners == {}
+
+
+def test_evictions_as_metrics():
+    """Each outcome from the start where a policy may evict; the worst of each resource; no pod is named."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot(()), FACTS, evicting(Acting()))
+    found = [line for line in exporter.text().decode().splitlines() if line.startswith("plimsoll_eviction")]
+    assert found == [
+        *(
+            f'plimsoll_evictions_total{{policy="eviction",outcome="{outcome}"}} {count}'
+            for outcome, count in (
+                *(("budget", 2), ("denied", 0), ("failed", 0), ("gone", 0)),
+                *(("held", 0), ("ok", 1), ("rejected", 0)),
+            )
+        ),
+        'plimsoll_evictions_observed_total{policy="careful"} 3',
+        "plimsoll_evictions_last_hour 1",
+        'plimsoll_eviction_stall_ratio{resource="cpu"} 0.41',
+        'plimsoll_eviction_stall_ratio{resource="memory"} 0.354',
+        'plimsoll_eviction_stall_seconds{resource="cpu"} 10.0',
+        'plimsoll_eviction_stall_seconds{resource="memory"} 45.0',
+        'plimsoll_eviction_paused{reason="settling"} 1',
+    ]
+
+
+def test_evictions_in_the_status():
+    """Those who wait by name as far as known, and what became of whom, the newest first."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot((pod_in(1, "/kubepods/x"),)), FACTS, evicting(Acting()))
+    page = exporter.page
+    document = json.loads(json.dumps(status(page.snapshot, page.agent, None, page.acting, page.recent)))
+
+    (policy,) = document["policies"]
+    assert (policy["eviction"]["pause"], policy["eviction"]["lastHour"]) == ("settling", 1)
+    assert policy["eviction"]["shortages"] == [
+        {"resource": "memory", "uid": UID.format(1), "pod": "shop/web-1", "share": 0.354, "seconds": 45.0,
+         "sustained": True},
+        {"resource": "cpu", "uid": UID.format(99), "pod": None, "share": 0.41, "seconds": 10.0, "sustained": False},
+        {"resource": "memory", "uid": None, "pod": None, "share": 0.3, "seconds": 5.0, "sustained": False},
+    ]  # fmt: skip
+    refused, evicted = document["changes"]
+    assert evicted == {
+        "time": 1_795_507_201.0,
+        "sequence": 1,
+        "action": "evict",
+        "policy": "eviction",
+        "target": "",
+        "namespace": "batch",
+        "pod": "etl",
+        "knob": None,
+        "value": "",
+        "before": None,
+        "after": None,
+        "outcome": "ok",
+        "errno": "",
+        "reason": "It held most. Done for shop/web.",
+    }
+    assert (refused["outcome"], refused["reason"]) == ("budget", "It held most. Done for shop/web. evict: 429")

@@ -343,3 +343,19 @@ def test_watching_as_json_is_a_line_each():
     first, second = (json.loads(each) for each in out.getvalue().splitlines())
     assert first == document()
     assert "first observation" in second["error"]
+
+
+def test_who_waits_and_why_nobody_goes():
+    """Below the policy, worst first; what is not known is not made up."""
+    shortages = [
+        {"resource": "memory", "uid": "u", "pod": "shop/web", "share": 0.354, "seconds": 45.0, "sustained": True},
+        {"resource": "cpu", "uid": "u2", "pod": None, "share": 0.5, "seconds": 3.0, "sustained": False},
+        {"resource": "io", "uid": None, "pod": None, "share": None, "seconds": None},
+    ]
+    policy = {"policy": "eviction", "mode": "enforce", "status": "ok",
+              "eviction": {"pause": "settling", "lastHour": 1, "shortages": shortages}}  # fmt: skip
+    shown = "\n".join(view(document(policies=[policy]), Style(width=200)))
+    assert "waits: shop/web for memory, 35% of the time, for 45 s" in shown
+    assert "waits: u2 for cpu, 50% of the time, for 3 s" in shown
+    assert "waits: the node for io, ? of the time, for ?" in shown
+    assert "nobody is evicted: settling" in shown

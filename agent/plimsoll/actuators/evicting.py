@@ -24,11 +24,21 @@ class Evictions:
     def __init__(self, evictor: Evictor | None) -> None:
         self._evictor = evictor
         self._counts: Counter[tuple[str, Outcome]] = Counter()
+        self._observed: Counter[str] = Counter()
 
     @property
     def counts(self) -> Mapping[tuple[str, Outcome], int]:
         """By policy and outcome, since start."""
         return dict(self._counts)
+
+    @property
+    def observed(self) -> Mapping[str, int]:
+        """By policy: how many there would have been."""
+        return dict(self._observed)
+
+    def observe(self, evictions: Iterable[Evict]) -> None:
+        """Count what nobody carries out."""
+        self._observed.update(each.policy for each in evictions)
 
     def want(self, evictions: Iterable[Evict]) -> tuple[Evicted, ...]:
         """Have these pods evicted beside the tick; what has become of others meanwhile."""

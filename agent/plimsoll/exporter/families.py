@@ -7,6 +7,7 @@ labels are an interface: dashboards and alerts stand on them. ``docs/metrics.md`
 
 from __future__ import annotations
 
+from plimsoll.exporter.eviction_series import EVICTION_FAMILIES
 from plimsoll.exporter.exposition import Family
 from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES
 
@@ -173,6 +174,7 @@ FAMILIES = (
     JOURNAL_OK,
     ACTING_STUCK,
     *OVERCOMMIT_FAMILIES,
+    *EVICTION_FAMILIES,
     AUDIT_LOST,
     NOTICES_SENT,
     NOTICES_FAILED,

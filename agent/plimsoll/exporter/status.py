@@ -10,6 +10,7 @@ from plimsoll.exporter.metrics import AgentFacts
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Note, Report
 from plimsoll.model.announcing import Announcing
+from plimsoll.model.eviction import Eviction
 from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
 from plimsoll.model.snapshot import PodSample, Snapshot
@@ -128,8 +129,27 @@ def _policy(report: Report, would: int | None, names: Mapping[str, tuple[str, st
         "wouldChange": would,
         "lacking": list(report.lacking),
         "failures": dict(report.failures),
+        "eviction": None if report.eviction is None else _eviction(report.eviction, names),
         "noteCount": len(report.notes),
         "notes": [_note(each, names) for each in report.notes[:SHOWN]],
+    }
+
+
+def _eviction(eviction: Eviction, names: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+    return {
+        "pause": eviction.pause or None,
+        "lastHour": eviction.lately,
+        "shortages": [
+            {
+                "resource": each.resource,
+                "uid": each.pod or None,
+                "pod": "/".join(names[each.pod]) if each.pod in names else None,
+                "share": round(each.share, 4),
+                "seconds": round(each.seconds, 1),
+                "sustained": each.sustained,
+            }
+            for each in eviction.shortages[:SHOWN]
+        ],
     }
 
 

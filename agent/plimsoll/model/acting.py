@@ -82,7 +82,8 @@ class Acting:
     ``reclaims``: how many since start by (policy, outcome).
 
     ``would_evict``: evictions wished for in this tick by policies that only observe; ``evicted``: what became of others
-    since the last tick; ``evictions``: how many since start by (policy, outcome).
+    since the last tick; ``evictions``: how many since start by (policy, outcome), and ``evictions_observed`` how many
+    there would have been.
     """
 
     reports: tuple[Report, ...] = ()
@@ -102,3 +103,4 @@ class Acting:
     would_evict: tuple[Evict, ...] = ()
     evicted: tuple[Evicted, ...] = ()
     evictions: Mapping[tuple[str, Outcome], int] = field(default_factory=dict)
+    evictions_observed: Mapping[str, int] = field(default_factory=dict)

@@ -40,6 +40,7 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
     """A line for each policy, and one for each thing that keeps them from acting."""
     for each in mappings(document.get("policies")):
         yield _policy(each)
+        yield from _shortages(each)
     acting = document.get("acting")
     if not isinstance(acting, Mapping):
         return
@@ -68,3 +69,18 @@ def _policy(policy: Mapping[str, Any]) -> str:
         line += f", {name.upper() if name == Status.SKIPPED else name} ({text(policy.get('reason'))})"
         line += f": {text(policy.get('detail'))}"
     return line
+
+
+def _shortages(policy: Mapping[str, Any]) -> Iterator[str]:
+    """Who waits for what, worst first, and why nobody goes for it."""
+    eviction = policy.get("eviction")
+    if not isinstance(eviction, Mapping):
+        return
+    for each in mappings(eviction.get("shortages")):
+        share, seconds = number(each.get("share")), number(each.get("seconds"))
+        who = text(each.get("pod") or each.get("uid") or "the node")
+        how = UNKNOWN if share is None else f"{share:.0%}"
+        since = UNKNOWN if seconds is None else duration(seconds)
+        yield f"waits: {who} for {text(each.get('resource'))}, {how} of the time, for {since}"
+    if eviction.get("pause") is not None:
+        yield f"nobody is evicted: {text(eviction.get('pause'))}"

@@ -6,6 +6,7 @@ Owns its configuration and its start.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 

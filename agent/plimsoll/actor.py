@@ -245,6 +245,11 @@ class Actor:
         return self._applier.held
 
     @property
+    def staying(self) -> int:
+        """How many of them cannot be taken back, or shall not."""
+        return self._applier.staying
+
+    @property
     def enforces(self) -> bool:
         """Whether any policy may write."""
         return any(each.mode is Mode.ENFORCE for each in self._enrolled)

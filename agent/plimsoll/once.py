@@ -7,14 +7,18 @@ The running agent is ``daemon.py``'s business; what they print is the command li
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 from plimsoll import __version__
 from plimsoll.actor import Actor
+from plimsoll.actuators import journal_file
 from plimsoll.config.schema import Config
 from plimsoll.daemon import AlreadyRunning
+from plimsoll.exporter import audit
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.cgroup import Hierarchies
@@ -22,10 +26,11 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.isst.platform import Platform
 from plimsoll.kernel.isst.survey import Survey, survey
 from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.lock import LOCK_NAME, Held, InstanceLock, Taken
 from plimsoll.kernel.probe import probe
 from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.speed_select import SpeedSelect
+from plimsoll.kernel.state_directory import forget as forget_files
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
 from plimsoll.model.snapshot import Capability
@@ -37,6 +42,8 @@ from plimsoll.replay import Replay, Tick
 # What a person waits for.
 PODS_DEADLINE = 30.0
 RESTORE_DEADLINE = 60.0
+STATE_FILES = (*journal_file.FILES, *audit.FILES, LOCK_NAME)
+"""What agents have in their state directory, the lock last."""
 
 
 def node_name_default() -> str:
@@ -128,25 +135,45 @@ def replay(recording: Recording, config: Config | None) -> Iterator[Tick]:
             replayed.reconfigure(each.config())
 
 
-def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tuple[Result, ...], int]:
+class Restored(NamedTuple):
+    """``left``: knobs still to be put back, of which ``staying`` cannot be or shall not. ``kept``: files that stay."""
+
+    results: tuple[Result, ...]
+    left: int
+    staying: int
+    kept: tuple[str, ...] = ()
+
+
+def restore(
+    root: str, state_directory: str, *, kept: bool = False, lock_wait: float = 0.0, forget: bool = False
+) -> Restored:
     """
     Put back what an agent that no longer runs has left, from its journal alone.
 
-    Returns what was done, and how many knobs are still to be put back. Raises AlreadyRunning while an agent runs, and
+    ``lock_wait``: for so many seconds an agent may still be ending. ``forget``: no agent is to come any more, so unless
+    something is left that could be put back, its files are removed, too. Raises AlreadyRunning while an agent runs, and
     OSError for a state directory that cannot be used.
     """
     with HostFs(root) as host:
-        taken = InstanceLock(host, state_directory).acquire()
+        taken = InstanceLock(host, state_directory).wait(lock_wait, threading.Event().wait)
         if isinstance(taken, Taken):
             raise AlreadyRunning(taken.holder_pid)
         if not isinstance(taken, Held):
             raise OSError(f"{taken.path}: {taken.outcome}")
-        with taken, Hierarchies.detect(host) as hierarchies:
-            actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, Config())
-            try:
-                return actor.restore(RESTORE_DEADLINE, kept=kept), actor.held
-            finally:
-                actor.close()
+        with taken:
+            found = _put_back(host, state_directory, kept=kept)
+            if not forget or found.left > found.staying:
+                return found
+            return found._replace(kept=forget_files(host, state_directory, STATE_FILES))
+
+
+def _put_back(host: HostFs, state_directory: str, *, kept: bool) -> Restored:
+    with Hierarchies.detect(host) as hierarchies:
+        actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, Config())
+        try:
+            return Restored(actor.restore(RESTORE_DEADLINE, kept=kept), actor.held, actor.staying)
+        finally:
+            actor.close()
 
 
 def speed_select(root: str) -> Survey | Absence:

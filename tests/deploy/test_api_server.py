@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.deploy.helm import CHART, only, render
+from tests.deploy.helm import CHART, hooks, only, render
 from tests.deploy.made import MANIFESTS
 from tests.deploy.monitoring import custom_resources
 from tests.running import until
@@ -23,10 +23,13 @@ PLACES = {
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
+    "Job": "/apis/batch/v1/namespaces/{}/jobs",
     "Namespace": "/api/v1/namespaces",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "PodMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/podmonitors",
     "PrometheusRule": "/apis/monitoring.coreos.com/v1/namespaces/{}/prometheusrules",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
     "Service": "/api/v1/namespaces/{}/services",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "ServiceMonitor": "/apis/monitoring.coreos.com/v1/namespaces/{}/servicemonitors",
@@ -82,6 +85,15 @@ def test_every_object_is_taken_as_it_is(server, sample):
         stored = send(server, item)
         if "spec" in item:
             assert set(item["spec"]) <= set(stored["spec"])
+
+
+def test_every_hook_is_taken_as_it_is(server):
+    """All that is made when the release is deleted."""
+    found = hooks(render({"postDeleteCleanup": {"mode": "always"}}))
+
+    assert {each["kind"] for each in found} >= {"DaemonSet", "Job", "Role", "ClusterRole", "ServiceAccount"}
+    for item in found:
+        send(server, item)
 
 
 def test_the_manifests_can_be_applied(server):

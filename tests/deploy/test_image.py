@@ -58,6 +58,11 @@ def test_the_version_with_the_c_reader(agent_image):
     assert next(each["available"] for each in doctor if each["name"] == "native-reader")
 
 
+def test_what_the_hooks_pod_sleeps_with(agent_image):
+    """The one program of Debian's that the chart names by its path."""
+    assert run(agent_image, "0", options=(*NARROW, "--entrypoint=/usr/bin/sleep")).returncode == 0
+
+
 def test_nothing_that_builds_or_downloads(agent_image):
     """No compiler, no pip, and not the client that is left out."""
     assert run(agent_image, "-c", TOOLS, options=("--entrypoint=python",)).stdout.split() == []

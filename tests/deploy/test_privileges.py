@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deploy.helm import CHART, only, render
+from tests.deploy.helm import CHART, hooks, installed, one, only, render
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 
@@ -51,25 +51,35 @@ FEATURES = {
 }
 
 
-def privileges(objects):
-    """What the rendered pods may, and the rights of their account."""
-    spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
+def of_pod(spec, container):
+    """What one container of rendered pods may."""
     security = {**spec["securityContext"], **container["securityContext"]}
-    modes = {mount["name"]: "ro" if mount.get("readOnly") else "rw" for mount in container["volumeMounts"]}
-    rules = [rule for each in objects if each["kind"] in ("ClusterRole", "Role") for rule in each["rules"]]
+    modes = {mount["name"]: "ro" if mount.get("readOnly") else "rw" for mount in container.get("volumeMounts", ())}
+    host = {each["name"]: each["hostPath"]["path"] for each in spec["volumes"] if "hostPath" in each}
     return {
         "user": security["runAsUser"],
         "capabilities": set(security["capabilities"].get("add", ())),
-        "host": {each["hostPath"]["path"]: modes[each["name"]] for each in spec["volumes"] if "hostPath" in each},
-        "rules": {
-            (group, resource, verb)
-            for rule in rules
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-            for verb in rule["verbs"]
-        },
+        "host": {host[name]: mode for name, mode in modes.items() if name in host},
     }
+
+
+def rights(objects):
+    """What the objects' account may."""
+    rules = [rule for each in objects if each["kind"] in ("ClusterRole", "Role") for rule in each["rules"]]
+    return {
+        (group, "/".join([resource, *rule.get("resourceNames", ())]), verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def privileges(objects):
+    """What the rendered agents may, and the rights of their account."""
+    spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    return {**of_pod(spec, container), "rules": rights(installed(objects))}
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -86,26 +96,68 @@ def test_a_feature_has_exactly_its_privileges(feature):
     assert found == expected
 
 
+NODES = {("apps", "daemonsets/plimsoll-cleanup", "get")}
+WITHDRAW = {("", "pods", "list"), ("", "pods/status", "patch")}
+ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "nodes", "rules"),
+    [
+        ({}, None, set()),
+        ({**ENFORCING, "postDeleteCleanup": {"mode": "never"}}, None, set()),
+        (telling(podConditions=True), None, WITHDRAW),
+        (ENFORCING, ENFORCE["host"], NODES),
+        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE["host"], NODES | WITHDRAW),
+        ({**ENFORCING, "rbac": {"create": False}}, ENFORCE["host"], set()),
+    ],
+)
+def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
+    """Only where there may be something to clean up; the pods on nodes have no token, the one with a token no mount."""
+    found = hooks(render(values, "--skip-schema-validation"))
+
+    assert rights(found) == rules
+    assert {each["metadata"]["annotations"]["helm.sh/hook"] for each in found} <= {"post-delete"}
+    assert [each["kind"] for each in found].count("DaemonSet") == (nodes is not None)
+    if nodes is not None:
+        spec = one(found, "DaemonSet")["spec"]["template"]["spec"]
+        (restore,), (done,) = spec["initContainers"], spec["containers"]
+        assert of_pod(spec, restore) == {"user": 0, "capabilities": set(), "host": nodes}
+        assert of_pod(spec, done) == {"user": 65532, "capabilities": set(), "host": {}}
+        assert not any("projected" in each for each in spec["volumes"])
+        assert "serviceAccountName" not in spec
+    if found:
+        spec = one(found, "Job")["spec"]["template"]["spec"]
+        assert of_pod(spec, spec["containers"][0]) == {"user": 65532, "capabilities": set(), "host": {}}
+    else:
+        assert not rules
+
+
 @pytest.mark.parametrize("feature", FEATURES)
 def test_what_no_feature_ever_gets(feature):
     """Whatever is configured: no host namespace, no escalation, no writable image, no long-lived token."""
     values, _ = FEATURES[feature]
     arguments = ["--skip-schema-validation"]
     objects = render(values, *arguments) if isinstance(values, dict) else render(None, *arguments, "--values", values)
-    spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    security = container["securityContext"]
+    specs = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in ("DaemonSet", "Job")]
 
-    assert not {"hostPID", "hostIPC", "hostNetwork"} & set(spec)
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert (security["privileged"], security["allowPrivilegeEscalation"]) == (False, False)
-    assert security["readOnlyRootFilesystem"] is True
-    assert security["capabilities"]["drop"] == ["ALL"]
-    assert spec["automountServiceAccountToken"] is False
-    (token,) = [source for each in spec["volumes"] if "projected" in each for source in each["projected"]["sources"]][
-        :1
-    ]
-    assert token["serviceAccountToken"]["expirationSeconds"] == 3600
+    assert specs
+    for spec in specs:
+        assert not {"hostPID", "hostIPC", "hostNetwork"} & set(spec)
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            security = container["securityContext"]
+            assert (security["privileged"], security["allowPrivilegeEscalation"]) == (False, False)
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"]["drop"] == ["ALL"]
+        tokens = [
+            source["serviceAccountToken"]
+            for each in spec["volumes"]
+            for source in each.get("projected", {"sources": ()})["sources"]
+            if "serviceAccountToken" in source
+        ]
+        assert [each["expirationSeconds"] for each in tokens] in ([], [3600])
     # A node has no two agents at once, also during an update.
     assert only(objects, "DaemonSet")["spec"]["updateStrategy"].get("rollingUpdate", {"maxSurge": 0})["maxSurge"] == 0
 

@@ -24,7 +24,7 @@ from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.order import order
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, Plan, Result, Write
+from plimsoll.model.plan import Knob, OnExit, Plan, Result, Write
 
 _TAKEN = (Outcome.OK, Outcome.CLAMPED)
 _DEFAULTS = Settings()
@@ -75,6 +75,11 @@ class Applier:
     def held(self) -> int:
         """How many knobs there are to put back."""
         return len(self._journal.originals)
+
+    @property
+    def staying(self) -> int:
+        """How many of them cannot be taken back, or shall not."""
+        return sum(each.on_exit is OnExit.KEEP for each in self._journal.originals.values())
 
     def adopt(self) -> tuple[Result, ...]:
         """

@@ -24,6 +24,9 @@ from plimsoll.model.acting import Acting
 NAME = "audit.jsonl"
 MAX_BYTES = 10 << 20
 KEEP = 3
+FILES = (NAME, *(f"{NAME}.{number}" for number in range(1, KEEP)))
+"""What there may be of it."""
+
 _FILE_MODE = 0o600
 # A link or a FIFO planted here must not lead us to another file or hold us up.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -22,12 +22,17 @@ def check_status(answer: Answer, verb: str) -> None:
     """Raise the Failure that the answer stands for, unless it is 200."""
     if answer.status == 200:
         return
+    raise of_status(answer.status, verb, said(answer), answer.retry_after)
+
+
+def said(answer: Answer) -> str:
+    """The message of an error, empty where it has none."""
     # The body of an error is a Status object from the API server and anything at all from what stands before it.
     try:
         status = decode(answer.read(_STATUS_LIMIT, _STATUS_SECONDS))
     except Failure:
         status = None
-    raise of_status(answer.status, verb, message_of(status), answer.retry_after)
+    return message_of(status)
 
 
 def of_error_event(raw: object) -> Failure:

@@ -58,9 +58,16 @@ Not empty when a policy writes.
 {{- end }}
 
 {{- define "plimsoll.podSecurityContext" -}}
+{{- include "plimsoll.user" (include "plimsoll.enforces" .) }}
+{{- end }}
+
+{{/*
+The argument of this one, as of hostVolumeMounts and hostVolumes: whether there is anything to write.
+*/}}
+{{- define "plimsoll.user" -}}
 seccompProfile:
   type: RuntimeDefault
-{{- if include "plimsoll.enforces" . }}
+{{- if . }}
 # The kernel's control files belong to root. No capability is needed to write them.
 runAsUser: 0
 runAsGroup: 0
@@ -79,29 +86,33 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{- define "plimsoll.volumeMounts" -}}
+{{- define "plimsoll.hostVolumeMounts" -}}
 - name: cgroup
   mountPath: /sys/fs/cgroup
-  {{- if not (include "plimsoll.enforces" .) }}
+  {{- if not .write }}
   readOnly: true
   {{- /* On cgroup v1 the controllers are mounts below this one, which a plain read-only mount does not cover. */}}
-  {{- if semverCompare ">=1.31-0" .Capabilities.KubeVersion.Version }}
+  {{- if semverCompare ">=1.31-0" .root.Capabilities.KubeVersion.Version }}
   recursiveReadOnly: IfPossible
   {{- end }}
   {{- end }}
 - name: state
   mountPath: /run/plimsoll
+{{- with include "plimsoll.swapDevice" .root }}
+- name: swap-device
+  mountPath: {{ . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "plimsoll.volumeMounts" -}}
+{{ include "plimsoll.hostVolumeMounts" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   mountPath: /etc/plimsoll
   readOnly: true
 - name: token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
-{{- with include "plimsoll.swapDevice" . }}
-- name: swap-device
-  mountPath: {{ . }}
-  readOnly: true
-{{- end }}
 {{- end }}
 
 {{/*
@@ -111,18 +122,18 @@ The path of the swap device of low-priority pods, if there is one; which device 
 {{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
 {{- end }}
 
-{{- define "plimsoll.volumes" -}}
+{{- define "plimsoll.hostVolumes" -}}
 - name: cgroup
   hostPath:
     path: /sys/fs/cgroup
     type: Directory
-{{- with include "plimsoll.swapDevice" . }}
+{{- with include "plimsoll.swapDevice" .root }}
 - name: swap-device
   hostPath:
     path: {{ . }}
 {{- end }}
 - name: state
-  {{- if include "plimsoll.enforces" . }}
+  {{- if .write }}
   # What stood in the kernel's files before: it must outlive the pod.
   hostPath:
     path: /run/plimsoll
@@ -131,9 +142,17 @@ The path of the swap device of low-priority pods, if there is one; which device 
   emptyDir:
     sizeLimit: 1Mi
   {{- end }}
+{{- end }}
+
+{{- define "plimsoll.volumes" -}}
+{{ include "plimsoll.hostVolumes" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   configMap:
     name: {{ include "plimsoll.fullname" . }}
+{{ include "plimsoll.tokenVolume" . }}
+{{- end }}
+
+{{- define "plimsoll.tokenVolume" -}}
 - name: token
   projected:
     sources:
@@ -145,4 +164,37 @@ The path of the swap device of low-priority pods, if there is one; which device 
           items:
             - key: ca.crt
               path: ca.crt
+{{- end }}
+
+{{/*
+What all pods have: where they run, and that no token is in them by itself. It is mounted where it is needed: one that
+lasts an hour, in that container only.
+*/}}
+{{- define "plimsoll.podPlace" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+The argument: the weight, by which hooks come one after the other.
+*/}}
+{{- define "plimsoll.cleanupHook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

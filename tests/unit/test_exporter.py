@@ -25,6 +25,7 @@ from tests.fixtures.snapshots import (
     FACTS,
     busy,
     evicting,
+    grouped,
     overcommitted,
     pod,
     pod_sample,
@@ -70,7 +71,7 @@ def test_the_whole_page_is_the_librarys():
     exporter.observe(busy(20, tick=1), FACTS)
     told = Announcing(frozenset({Channel.EVENT}), "", {Channel.EVENT: 3}, {(Channel.EVENT, "forbidden"): 1}, 2, 4)
     facts = replace(FACTS, audit_lines_lost=2, announcing=told)
-    seen, acting = overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble())
+    seen, acting = grouped(*overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble()))
     families = list(exporter.families(seen, facts, tls, evicting(acting)))
 
     ours = _values(render(families).decode())

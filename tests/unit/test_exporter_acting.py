@@ -19,7 +19,7 @@ from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, evicting, pod, snapshot, trouble, write
+from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, evicting, grouped, pod, snapshot, trouble, write
 
 OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
 
@@ -197,6 +197,40 @@ def test_everything_in_the_status_is_bounded():
     assert document["policies"][0]["noteCount"] == document["acting"]["conflictCount"] == 3000
     assert document["policies"][0]["wouldChange"] == 3000
     assert len(json.dumps(document)) < 200_000
+
+
+def test_frequency_groups_as_metrics_and_data():
+    """Both groups, line by line, and what is not known as nothing; the same as /status.json has it."""
+    seen, acting = grouped(snapshot(()), Acting())
+    exporter = Exporter(PressureSection())
+    exporter.observe(seen, FACTS, acting)
+    text = exporter.text().decode()
+
+    assert [each for each in text.splitlines() if each.startswith(("plimsoll_frequency", "plimsoll_package"))] == [
+        'plimsoll_frequency_backend{backend="tpmi"} 1',
+        "plimsoll_frequency_held_seconds 2.0",
+        'plimsoll_package_power_watts{package="0"} 123.25',
+        'plimsoll_frequency_group_units{group="high"} 2',
+        'plimsoll_frequency_group_units{group="low"} 6',
+        'plimsoll_frequency_group_units{group="neither"} 0',
+        'plimsoll_frequency_group_cpus{group="high"} 4',
+        'plimsoll_frequency_group_cpus{group="low"} 12',
+        'plimsoll_frequency_group_cpus{group="neither"} 0',
+        'plimsoll_frequency_group_hertz{group="high"} 3400500000.0',
+        'plimsoll_frequency_group_hertz{group="low"} 1400000000.0',
+        'plimsoll_frequency_astray_cpus{group="high"} 1',
+        'plimsoll_frequency_astray_cpus{group="low"} 0',
+        "plimsoll_frequency_target_cpus 3.5",
+        "plimsoll_frequency_demand_cpus 2.25",
+        "plimsoll_frequency_moves_total 7",
+        'plimsoll_frequency_last_change{reason="used"} 1',
+    ]
+    found = json.loads(json.dumps(status(seen, FACTS, acting=acting)))["frequency"]
+    assert found["groups"]["high"] == {"units": 2, "cpus": "0-1,8-9", "megahertz": 3400, "astray": "1"}
+    assert found["groups"]["neither"] == {"units": 0, "cpus": "", "megahertz": None, "astray": None}
+    assert (found["backend"], found["moves"], found["lastChange"], found["heldSeconds"]) == ("tpmi", 7, "used", 2.0)
+    assert found["packageWatts"] == {"0": 123.2}
+    assert status(snapshot(()), FACTS, acting=Acting())["frequency"] is None
 
 
 def test_what_is_repeated_every_tick_is_told_once():

@@ -30,6 +30,7 @@ from tests.fixtures.snapshots import (
     FACTS,
     busy,
     evicting,
+    grouped,
     odd_pods,
     pod,
     pod_sample,
@@ -277,6 +278,18 @@ def test_a_policy_that_only_observes():
     assert "would make 1 changeshop/checkout-7d9f8c6b5-0: cpu.idle 0 → 1gives way" in seen
     assert "0 knobs to put back in the end · journal: fresh" in seen
     assert "Recent changes None since start." in seen.replace("changesNone", "changes None")
+
+
+def test_the_groups_of_frequencies():
+    """How many CPUs are fast and slow, how fast they run, and which are not as they should be; else nothing of it."""
+    seen = text(*grouped(snapshot(()), Acting()))
+
+    assert "set by tpmi · high-priority pods use 2.2 CPUs · their group shall have 3.5 · package 0 takes 123 W" in seen
+    assert "a read failed: 2 s old" in seen
+    assert "high4 CPUs, 3400 MHz0-1,8-9! CPUs 1 run slower than they should" in seen
+    assert "low12 CPUs, 1400 MHz2-7,10-15neithernone" in seen
+    assert "7 moves · the last one: used" in seen
+    assert "CPU frequencies" not in text(snapshot(()), Acting())
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,31 @@ def test_policies_have_a_line_each():
     assert view(document(acting=calm), PLAIN) == view(document(), PLAIN)
 
 
+def test_frequency_groups_have_a_line():
+    """Which CPUs are fast and slow, what is used of the fast ones; of an odd answer what can be told."""
+    found = {
+        "backend": "cpufreq",
+        "groups": {
+            "high": {"units": 2, "cpus": "0-3", "megahertz": 3400},
+            "low": {"units": 1, "cpus": "4-5", "megahertz": None},
+            "neither": {"units": 0, "cpus": ""},
+        },
+        "targetCpus": 4.0,
+        "demandCpus": 2.6,
+        "lastChange": "used",
+    }
+
+    def line(frequency: object) -> list[str]:
+        picture = view(document(frequency=frequency), Style(width=200))
+        return [each for each in picture if each.startswith("frequency")]
+
+    assert line(found) == [
+        "frequency: cpufreq: high 0-3 at 3400 MHz; low 4-5; high pods use 2.6 CPUs of 4 wanted; last change: used"
+    ]
+    assert line({"groups": [1], "demandCpus": "much", "lastChange": 5}) == ["frequency: ?: ?"]
+    assert line(None) == line("fast") == []
+
+
 def test_colours_mean_degrees():
     """Green is felt by nobody, yellow is felt, red hurts; high stands out and low steps back; widths stay."""
     style = Style(width=78, colour=True, unicode=True)

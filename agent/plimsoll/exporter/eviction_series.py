@@ -6,9 +6,9 @@ No pod is named: who it was is the audit log's to say. It must not know the text
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from plimsoll.exporter.exposition import Family, Labels
+from plimsoll.exporter.exposition import Family, Sampled
 from plimsoll.model.acting import Acting, Mode, Report
 from plimsoll.model.eviction import Pause
 from plimsoll.model.outcome import Outcome
@@ -40,8 +40,6 @@ _OUTCOMES = (
     *(Outcome.OK, Outcome.GONE, Outcome.BUDGET, Outcome.DENIED),
     *(Outcome.REJECTED, Outcome.HELD, Outcome.FAILED),
 )
-
-Sampled = tuple[Family, Sequence[tuple[Labels, float]]]
 
 
 def eviction_samples(acting: Acting) -> Iterator[Sampled]:

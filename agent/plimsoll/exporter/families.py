@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from plimsoll.exporter.eviction_series import EVICTION_FAMILIES
 from plimsoll.exporter.exposition import Family
+from plimsoll.exporter.frequency_series import FREQUENCY_FAMILIES
 from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES
 
 _WAITING = "Time in which at least one task waited (PSI some), by cause."
@@ -175,6 +176,7 @@ FAMILIES = (
     ACTING_STUCK,
     *OVERCOMMIT_FAMILIES,
     *EVICTION_FAMILIES,
+    *FREQUENCY_FAMILIES,
     AUDIT_LOST,
     NOTICES_SENT,
     NOTICES_FAILED,

@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from plimsoll.config.schema import PressureSection
-from plimsoll.exporter.acting_series import Sampled, acting_samples
+from plimsoll.exporter.acting_series import acting_samples
 from plimsoll.exporter.changes import Change, Owners, Recent
 from plimsoll.exporter.eviction_series import eviction_samples
-from plimsoll.exporter.exposition import Family, Labels, Samples, Series, render
+from plimsoll.exporter.exposition import Family, Labels, Sampled, Samples, Series, render
 from plimsoll.exporter.families import (
     AUDIT_LOST,
     BUILD,
@@ -43,6 +43,7 @@ from plimsoll.exporter.families import (
     TLS_OK,
     TLS_TIME,
 )
+from plimsoll.exporter.frequency_series import frequency_samples
 from plimsoll.exporter.overcommit_series import overcommit_samples
 from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, PressureSeries
 from plimsoll.exporter.tls import TlsState
@@ -197,6 +198,7 @@ def _acting(snapshot: Snapshot, acting: Acting) -> Iterator[Sampled]:
     yield from acting_samples(acting)
     yield from overcommit_samples(snapshot, acting)
     yield from eviction_samples(acting)
+    yield from frequency_samples(snapshot, acting)
 
 
 def _notices(announcing: Announcing | None) -> Iterator[tuple[Family, Samples]]:

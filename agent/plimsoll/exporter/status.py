@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from plimsoll.exporter.acting_series import decided, observed_writes
 from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name, owners_of, would_change
+from plimsoll.exporter.frequency_status import frequency_facts
 from plimsoll.exporter.metrics import AgentFacts
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Note, Report
@@ -62,6 +63,7 @@ def status(
         "policies": [] if acting is None else _policies(acting, snapshot),
         "changes": [each.facts() for each in recent[:SHOWN]],
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
+        "frequency": None if acting is None else frequency_facts(snapshot, acting),
         "notices": None if agent.announcing is None else _notices(agent.announcing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
         "memoryAvailableBytes": snapshot.node.memory_available_bytes,

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.model.eviction import Evict, Evicted, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Conflict, Knob, Reclaimed, Result
@@ -49,7 +50,7 @@ class Report(NamedTuple):
     """
     One policy's tick, for people and metrics. ``reason`` is a short identifier and ``detail`` a sentence, both empty
     when all is well; ``writes`` is how many values it wants; ``failures`` counts skipped ticks by reason since start.
-    ``overcommit``, ``eviction``: the figures of the policy that has them, as of its last decision.
+    ``overcommit``, ``eviction``, ``frequency``: the figures of the policy that has them, as of its last decision.
     """
 
     policy: str
@@ -63,6 +64,7 @@ class Report(NamedTuple):
     failures: Mapping[str, int] = MappingProxyType({})
     overcommit: Overcommit | None = None
     eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
 
 
 @dataclass(frozen=True, slots=True)

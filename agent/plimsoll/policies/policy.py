@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from plimsoll.model.acting import Note
 from plimsoll.model.eviction import Evict, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.snapshot import Snapshot
@@ -26,8 +27,8 @@ class Decision(Generic[S]):
     What one policy wants now: *all* it wants, not what changed. What it no longer lists is put back.
 
     ``lacking`` names capabilities this node does not have and that would have made a difference. ``watches`` stand like
-    writes until the next decision; ``reclaims`` and ``evictions`` are for now, once. ``overcommit``, ``eviction``:
-    figures for people and metrics.
+    writes until the next decision; ``reclaims`` and ``evictions`` are for now, once. ``overcommit``, ``eviction``,
+    ``frequency``: figures for people and metrics.
     """
 
     writes: tuple[Write, ...]
@@ -39,6 +40,7 @@ class Decision(Generic[S]):
     overcommit: Overcommit | None = None
     evictions: tuple[Evict, ...] = ()
     eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.schema import Config
 from plimsoll.model.acting import Mode, Note, Report, Status
 from plimsoll.model.eviction import Evict, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
@@ -75,6 +76,7 @@ class Standing:
     overcommit: Overcommit | None = None
     evictions: tuple[Evict, ...] = ()
     eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -212,6 +214,7 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
                 result.overcommit,
                 result.evictions,
                 result.eviction,
+                result.frequency,
                 result.notes,
                 result.lacking,
                 failures,
@@ -230,6 +233,7 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
         standing.failures,
         standing.overcommit,
         standing.eviction,
+        standing.frequency,
     )
     return standing, report
 

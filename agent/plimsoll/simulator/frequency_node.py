@@ -78,7 +78,7 @@ class SimulatedPod:
 class FrequencyNode:
     """
     ``values`` are what stands in knobs that were written, ``originals`` what stood there before; ``turbo``: buckets by
-    package. Capabilities are those a policy may ask for.
+    package; ``megahertz``: what its CPUs are seen to run at. Capabilities are those a policy may ask for.
     """
 
     units: tuple[Unit, ...]
@@ -89,6 +89,7 @@ class FrequencyNode:
     values: dict[tuple[Target, Knob], str] = field(default_factory=dict)
     originals: dict[tuple[Target, Knob], Write] = field(default_factory=dict)
     foreign: str = ""
+    megahertz: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def cpus(self) -> CpuSet:
@@ -132,6 +133,7 @@ class FrequencyNode:
                     limits={} if speed_select else {each.name: self.ceiling(each) for each in self.units},
                     buckets=self.turbo,
                     foreign=self.foreign,
+                    megahertz=self.megahertz,
                 )
             ),
             capabilities=tuple(Capability(each, available=True) for each in self.capabilities),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plimsoll.model.acting import Mode, Status
+from plimsoll.model.frequency_groups import Group
 from plimsoll.status_view.fields import UNKNOWN, duration, mappings, number, text
 
 
@@ -41,6 +42,9 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
     for each in mappings(document.get("policies")):
         yield _policy(each)
         yield from _shortages(each)
+    frequency = document.get("frequency")
+    if isinstance(frequency, Mapping):
+        yield _frequency(frequency)
     acting = document.get("acting")
     if not isinstance(acting, Mapping):
         return
@@ -52,6 +56,23 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"writes: STUCK for {duration(stuck)}"
     if lost := number(acting.get("auditLinesLost")):
         yield f"audit: {lost:.0f} lines LOST"
+
+
+def _frequency(frequency: Mapping[str, Any]) -> str:
+    groups = frequency.get("groups")
+    parts = []
+    for name in Group:
+        group = groups.get(name) if isinstance(groups, Mapping) else None
+        if not isinstance(group, Mapping) or not number(group.get("units")):
+            continue
+        speed = number(group.get("megahertz"))
+        parts.append(f"{name} {text(group.get('cpus'))}" + ("" if speed is None else f" at {speed:.0f} MHz"))
+    demand, target = number(frequency.get("demandCpus")), number(frequency.get("targetCpus"))
+    if demand is not None and target is not None:
+        parts.append(f"high pods use {demand:.1f} CPUs of {target:.0f} wanted")
+    if isinstance(change := frequency.get("lastChange"), str):
+        parts.append(f"last change: {text(change)}")
+    return f"frequency: {text(frequency.get('backend'))}: {'; '.join(parts) or UNKNOWN}"
 
 
 def _policy(policy: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ ENFORCE = {**OBSERVE, "user": 0, "host": {"/sys/fs/cgroup": "rw", "/run/plimsoll
 # Telling pods' owners takes rights to the API alone.
 EVENTS = {("", "events", "create"), ("", "events", "patch")}
 CONDITIONS = {("", "pods/status", "patch")}
+# So does evicting: the kernel's files are only read for it.
+EVICTION = {("", "pods/eviction", "create")}
 
 
 def telling(**notices):
@@ -37,6 +39,13 @@ FEATURES = {
     "events and conditions": (
         telling(events=True, podConditions=True),
         {**OBSERVE, "rules": OBSERVE["rules"] | EVENTS | CONDITIONS},
+    ),
+    "evictions that are observed": ({"config": {"eviction": {"mode": "observe"}}}, OBSERVE),
+    "evictions that are off": ({"config": {"eviction": {"mode": False}}}, OBSERVE),
+    "evictions": ({"config": {"eviction": {"mode": "enforce"}}}, {**OBSERVE, "rules": OBSERVE["rules"] | EVICTION}),
+    "evictions and a policy that enforces": (
+        {"config": {"eviction": {"mode": "enforce"}, "preemption": {"mode": "enforce"}}},
+        {**ENFORCE, "rules": ENFORCE["rules"] | EVICTION},
     ),
     "a swap device that is observed": (
         {"config": {"overcommit": {"swapDevice": "/dev/vdb"}}},
@@ -162,27 +171,40 @@ def test_what_no_feature_ever_gets(feature):
     assert only(objects, "DaemonSet")["spec"]["updateStrategy"].get("rollingUpdate", {"maxSurge": 0})["maxSurge"] == 0
 
 
+EVICTS = {"config": {"eviction": {"mode": "enforce"}}}
+
+
 @pytest.mark.parametrize(
     ("values", "version", "expected"),
     [
-        ({}, "1.34.0", 0),
-        (telling(events=True), "1.34.0", 0),
-        (telling(podConditions=True), "1.34.0", 2),
-        ({**telling(podConditions=True), "rbac": {"create": False}}, "1.34.0", 2),
-        (telling(podConditions=True), "1.29.9", 0),
+        ({}, "1.34.0", []),
+        (telling(events=True), "1.34.0", []),
+        (telling(podConditions=True), "1.34.0", ["conditions"]),
+        ({**telling(podConditions=True), "rbac": {"create": False}}, "1.34.0", ["conditions"]),
+        (telling(podConditions=True), "1.29.9", []),
+        ({"config": {"eviction": {"mode": "observe"}}}, "1.34.0", []),
+        (EVICTS, "1.34.0", ["evictions"]),
+        ({**EVICTS, "rbac": {"create": False}}, "1.34.0", ["evictions"]),
+        (EVICTS, "1.29.9", []),
+        ({"config": {**EVICTS["config"], "notices": {"podConditions": True}}}, "1.34.0", ["conditions", "evictions"]),
     ],
 )
-def test_the_right_to_patch_a_status_comes_with_the_policy_that_narrows_it(values, version, expected):
+def test_a_right_that_is_too_wide_comes_with_the_policy_that_narrows_it(values, version, expected):
     """For the account that the pods run as, whoever gave it the right; where Kubernetes has such policies."""
     objects = render(values, "--skip-schema-validation", "--kube-version", version)
-    admission = [each for each in objects if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    account = only(objects, "DaemonSet")["spec"]["template"]["spec"]["serviceAccountName"]
+    policies = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicy"]
+    bindings = [each for each in objects if each["kind"] == "ValidatingAdmissionPolicyBinding"]
 
-    assert len(admission) == expected
-    if admission:
-        (condition,) = only(objects, "ValidatingAdmissionPolicy")["spec"]["matchConditions"]
-        account = only(objects, "DaemonSet")["spec"]["template"]["spec"]["serviceAccountName"]
+    names = [f"plimsoll-{each}" for each in expected]
+    assert [each["metadata"]["name"] for each in policies] == names
+    assert [each["spec"]["policyName"] for each in bindings] == names
+    for policy in policies:
+        (condition,) = policy["spec"]["matchConditions"]
         assert f"'system:serviceaccount:plimsoll:{account}'" in condition["expression"]
-        assert only(objects, "ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
+        assert policy["spec"]["failurePolicy"] == "Fail"
+    for binding in bindings:
+        assert binding["spec"]["validationActions"] == ["Deny"]
 
 
 def test_an_old_api_server_is_not_given_what_it_does_not_know():

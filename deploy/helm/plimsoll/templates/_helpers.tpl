@@ -51,10 +51,19 @@ labels:
 
 {{/*
 What the features in use need and no more; docs/security.md has the table and tests/deploy/test_privileges.py holds it.
-Not empty when a policy writes.
+Not empty when a policy writes to the kernel. Evicting is a matter of the API server alone.
 */}}
 {{- define "plimsoll.enforces" -}}
-{{- range .Values.config }}{{ if kindIs "map" . }}{{ if eq (toString .mode) "enforce" }}true{{ end }}{{ end }}{{ end }}
+{{- range $name, $section := .Values.config }}{{ if and (kindIs "map" $section) (ne $name "eviction") }}{{ if eq (toString $section.mode) "enforce" }}true{{ end }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* Not empty when pods are evicted. */}}
+{{- define "plimsoll.evicts" -}}
+{{- with .Values.config.eviction }}{{ if eq (toString .mode) "enforce" }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.account" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "plimsoll.serviceAccount" . }}
 {{- end }}
 
 {{- define "plimsoll.podSecurityContext" -}}

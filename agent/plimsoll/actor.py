@@ -25,6 +25,7 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.isst.registers import REGISTERS
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.proc import read_boot_id
+from plimsoll.kernel.reclaim.damon import DamonMemory
 from plimsoll.kernel.reclaim.mglru import GenerationalMemory
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
@@ -97,7 +98,12 @@ class Actor:
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
         self._worker: Worker[_Outcomes] = Worker("act", clock)
-        self.reclaimer = Reclaimer(hierarchies, (GenerationalMemory(host, clock=clock),), clock=clock)
+        self._damon: Worker[None] = Worker("damon", clock)
+        selectors = (
+            DamonMemory(host, hierarchies, apart=lambda change: self._damon.call(change, deadline=0.0)),
+            GenerationalMemory(host, clock=clock),
+        )
+        self.reclaimer = Reclaimer(hierarchies, selectors, clock=clock)
         self._reclaims: Worker[None] = Worker("reclaim", clock)
 
     def reconfigure(self, config: Config) -> None:
@@ -179,13 +185,17 @@ class Actor:
         # A request is made once, and takes longer than a tick: it goes on while its pod is watched and nothing alarms.
         alarmed = any(each.overcommit and each.overcommit.pause is not Pause.NONE for each in decisions.reports)
         self.reclaimer.want(() if alarmed else (each.pod for each in plan.watches))
+        self.reclaimer.keep(each.pod for each in plan.watches if not each.halt)
         if not plan.watches and not self.reclaimer.watching:
             return
         self._reclaims.call(lambda: self._run_reclaims(plan), deadline=0.0)
 
     def _run_reclaims(self, plan: Plan) -> None:
         try:
+            before = self.reclaimer.failing
             self.reclaimer.run(plan.watches, plan.reclaims, RECLAIM_SECONDS)
+            for each in set(self.reclaimer.failing) - set(before):
+                _log.warning(Event.SELECTOR_FAILED, selector=each, limit=each)
         except Exception:  # noqa: BLE001 - nobody waits for this call, so nobody else would hear of it
             _log.exception(Event.TICK_FAILED, source="reclaim", limit="reclaim")
 
@@ -223,7 +233,11 @@ class Actor:
 
         What could not be put back stays in the journal.
         """
-        if self._read_only or not self._applier.held:
+        if self._read_only:
+            return ()
+        # What pages out by itself must not go on while limits are lifted.
+        self.reclaimer.keep(())
+        if not self._applier.held:
             return ()
         end = self._clock() + seconds
         answer = self._worker.call(lambda: (self._applier.restore(end, kept=kept), ()), seconds + 1)
@@ -262,6 +276,7 @@ class Actor:
         else:
             _log.error(Event.SOURCE_STUCK, source="reclaim", seconds=RECLAIM_END_SECONDS)
         self._reclaims.stop()
+        self._damon.stop()
         self._worker.stop()
         self._journal.close()
 

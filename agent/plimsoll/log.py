@@ -51,6 +51,7 @@ class Event(StrEnum):
     RECORDING_STOPPED = "recording-stopped"
     RESTORED = "restored"
     RESTORE_FAILED = "restore-failed"
+    SELECTOR_FAILED = "selector-failed"
     SERIES_DROPPED = "series-dropped"
     SOURCE_FAILED = "source-failed"
     SOURCE_RECOVERED = "source-recovered"

@@ -53,7 +53,15 @@ FEATURES = {
     ),
     "a swap device that is used": (
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb"}}},
-        {**ENFORCE, "host": ENFORCE["host"] | {"/dev/vdb": "ro"}},
+        {**ENFORCE, "host": ENFORCE["host"] | {"/dev/vdb": "ro", "/sys/kernel/mm": "rw"}},
+    ),
+    "a swap device, cold memory found by DAMON": (
+        {"config": {"overcommit": {"mode": "enforce", "swapDevice": "UUID=1", "selector": "damon"}}},
+        {**ENFORCE, "host": ENFORCE["host"] | {"/sys/kernel/mm": "rw"}},
+    ),
+    "a swap device, cold memory found in another way": (
+        {"config": {"overcommit": {"mode": "enforce", "swapDevice": "UUID=1", "selector": "mglru"}}},
+        ENFORCE,
     ),
     "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},

@@ -48,6 +48,18 @@ def test_limits_are_not_written_again_for_every_page() -> None:
         assert limit(sized(a=other * MIB), DEVICE, 0.2, 4.0, before) != before
 
 
+def test_a_limit_leaves_what_is_kept() -> None:
+    """Never more on the device than is not kept in memory; somewhat less, so that it stands while memory goes."""
+    keeps = {"a": 300 * MIB}
+    before = limit(sized(a=400 * MIB), DEVICE, 0.2, 4.0, Limits(), keeps=keeps)
+    ((_, size),) = before.sizes
+    assert 80 * MIB <= size <= 100 * MIB
+    assert limit(sized(a=395 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps) == before
+    ((_, less),) = limit(sized(a=380 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes
+    assert less <= 80 * MIB
+    assert dict(limit(sized(a=200 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes) == {"a": 0}
+
+
 def test_limits_together_fit_the_device() -> None:
     """What does not fit is scaled down, in proportion."""
     small = replace(DEVICE, size=100 * MIB)

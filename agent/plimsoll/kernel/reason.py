@@ -16,6 +16,7 @@ class Reason(StrEnum):
     DENIED = "denied"
     FAILED = "failed"
     FAIL_SWAP_ON = "fail-swap-on"  # the kubelet does not start on a node with swap
+    IN_USE = "in-use"  # somebody else has it, and it cannot be shared
     KERNEL_TOO_OLD = "kernel-too-old"
     KUBELET_PROTECTS = "kubelet-protects"  # the kubelet's own MemoryQoS has this in hand
     LOCKED_DOWN = "locked-down"  # the kernel is, and keeps the file closed

@@ -28,6 +28,7 @@ class Knob(StrEnum):
     CPUSET_CPUS = "cpuset.cpus"
     MEMORY_SWAP_MAX = "memory.swap.max"  # v2
     MEMORY_SWAPFILE = "memory.swapfile"  # openEuler, v1
+    DAMON_KDAMONDS = "damon.kdamonds"  # the node's, spelled as in model/kdamonds.py
     IO_MAX = "io.max"  # v2, of one disk
     BLKIO_READ_BPS = "blkio.throttle.read_bps_device"  # v1, of one disk
     BLKIO_WRITE_BPS = "blkio.throttle.write_bps_device"
@@ -133,7 +134,8 @@ class Watch(NamedTuple):
     What is cold in one pod shall be known, by ``selector``; as long as every decision repeats it.
 
     ``targets``: the pod's cgroup and those directly below it. ``rate``: how much the selector may page out by itself,
-    in bytes per second; 0 is nothing.
+    in bytes per second; 0 is nothing. ``halt``: it shall page out nothing from this moment on, at the price of what it
+    knows of the pod's memory.
     """
 
     pod: str
@@ -141,6 +143,7 @@ class Watch(NamedTuple):
     selector: Selector
     policy: str
     rate: int = 0
+    halt: bool = False
 
 
 class Reclaim(NamedTuple):

@@ -112,6 +112,10 @@ capabilities:
   mountPath: {{ . }}
   readOnly: true
 {{- end }}
+{{- if include "plimsoll.damon" .root }}
+- name: damon
+  mountPath: /sys/kernel/mm
+{{- end }}
 {{- end }}
 
 {{- define "plimsoll.volumeMounts" -}}
@@ -131,6 +135,13 @@ The path of the swap device of low-priority pods, if there is one; which device 
 {{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
 {{- end }}
 
+{{/*
+Not empty where DAMON may find the cold memory: it is told to through sysfs, which is read-only in a container.
+*/}}
+{{- define "plimsoll.damon" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (has (toString (default "auto" .selector)) (list "auto" "damon")) }}true{{ end }}{{ end }}
+{{- end }}
+
 {{- define "plimsoll.hostVolumes" -}}
 - name: cgroup
   hostPath:
@@ -140,6 +151,13 @@ The path of the swap device of low-priority pods, if there is one; which device 
 - name: swap-device
   hostPath:
     path: {{ . }}
+{{- end }}
+{{- if include "plimsoll.damon" .root }}
+# Not the folder damon in it, which not every kernel has: the pod would not start there.
+- name: damon
+  hostPath:
+    path: /sys/kernel/mm
+    type: Directory
 {{- end }}
 - name: state
   {{- if .write }}

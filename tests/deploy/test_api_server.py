@@ -12,8 +12,6 @@ from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.deploy.helm import CHART, hooks, only, render
 from tests.deploy.made import MANIFESTS
-from tests.deploy.monitoring import custom_resources
-from tests.running import until
 
 pytestmark = pytest.mark.cluster
 
@@ -37,36 +35,6 @@ PLACES = {
 STRICT = "dryRun=All&fieldValidation=Strict"
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def server(cluster: ControlPlane) -> ControlPlane:
-    """With the Prometheus operator's kinds, and the namespaces that everything goes to."""
-    for name in ("plimsoll", "monitoring"):
-        cluster.namespace(name)
-    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    for definition in custom_resources():
-        cluster.request("POST", definitions, definition)
-        path = f"{definitions}/{definition['metadata']['name']}"
-
-        def established(path: str = path) -> bool:
-            conditions = cluster.request("GET", path).get("status", {}).get("conditions") or ()
-            return ("Established", "True") in {(each["type"], each["status"]) for each in conditions}
-
-        until(established, f"{path} established")
-        # The API server serves a kind a moment after it is established.
-        until(lambda kind=definition["spec"]["names"]["plural"]: _served(cluster, kind), "served")
-    return cluster
-
-
-def _served(cluster: ControlPlane, plural: str) -> bool:
-    try:
-        cluster.request("GET", f"/apis/monitoring.coreos.com/v1/namespaces/plimsoll/{plural}")
-    except ApiError as error:
-        if error.status in (404, 429):
-            return False
-        raise
-    return True
 
 
 def send(server: ControlPlane, item: Json) -> Json:

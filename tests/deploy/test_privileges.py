@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 OBSERVE = {
     "user": 65532,
     "capabilities": set(),
+    "devices": set(),
     "host": {"/sys/fs/cgroup": "ro"},
     "rules": {("", "pods", "list"), ("", "pods", "watch")},
 }
@@ -28,11 +29,45 @@ def telling(**notices):
     return {"config": {"notices": notices}}
 
 
+ISST = "squat.ai/isst"
+CPU = {"/sys/devices/system/cpu": "rw"}
+ENERGY = {"/sys/devices/virtual/powercap/intel-rapl": "ro"}
+SPEED_SELECT_USED = {**ENFORCE, "host": ENFORCE["host"] | CPU, "capabilities": {"SYS_ADMIN"}, "devices": {ISST}}
+
+
+def frequencies(mode, **node):
+    """``mode``: the policy's; ``None`` where the configuration does not speak of it."""
+    return {"config": {} if mode is None else {"frequency": {"mode": mode}}, "frequency": node}
+
+
 FEATURES = {
     "observe": ({}, OBSERVE),
     "a policy that observes": ({"config": {"preemption": {"mode": "observe"}}}, OBSERVE),
     "a policy that is off": ({"config": {"preemption": {"mode": "off"}}}, OBSERVE),
     "a policy that enforces": ({"config": {"preemption": {"mode": "enforce"}}}, ENFORCE),
+    "frequencies that are observed": (frequencies("observe"), OBSERVE),
+    "frequencies that are enforced": (frequencies("enforce"), {**ENFORCE, "host": ENFORCE["host"] | CPU}),
+    "Speed Select that is observed": (
+        frequencies("observe", speedSelectResource=ISST),
+        {**OBSERVE, "user": 0, "devices": {ISST}},
+    ),
+    "Speed Select that is used": (frequencies("enforce", speedSelectResource=ISST), SPEED_SELECT_USED),
+    "a frequency section without a mode": (
+        {"config": {"frequency": {"window": "1m"}}, "frequency": {"speedSelectResource": ISST}},
+        {**OBSERVE, "user": 0, "devices": {ISST}},
+    ),
+    "power that is observed": (
+        frequencies("observe", packageEnergy=True),
+        {**OBSERVE, "user": 0, "host": OBSERVE["host"] | ENERGY},
+    ),
+    "power and frequencies": (
+        frequencies("enforce", packageEnergy=True),
+        {**ENFORCE, "host": ENFORCE["host"] | CPU | ENERGY},
+    ),
+    **{
+        f"frequencies that are {name}": (frequencies(mode, speedSelectResource=ISST, packageEnergy=True), OBSERVE)
+        for name, mode in (("off", "off"), ("off in YAML 1.1", False), ("not spoken of", None))
+    },
     "notices that are off": (telling(events=False, podConditions=False), OBSERVE),
     "events": (telling(events=True), {**OBSERVE, "rules": OBSERVE["rules"] | EVENTS}),
     "conditions": (telling(podConditions=True), {**OBSERVE, "rules": OBSERVE["rules"] | CONDITIONS}),
@@ -76,6 +111,8 @@ def of_pod(spec, container):
     return {
         "user": security["runAsUser"],
         "capabilities": set(security["capabilities"].get("add", ())),
+        # Of resources with a domain a device plugin gives something of the node.
+        "devices": {each for each in container["resources"].get("limits", {}) if "/" in each},
         "host": {host[name]: mode for name, mode in modes.items() if name in host},
     }
 
@@ -113,6 +150,7 @@ def test_a_feature_has_exactly_its_privileges(feature):
     assert found == expected
 
 
+NOTHING = {"user": 65532, "capabilities": set(), "devices": set(), "host": {}}
 NODES = {("apps", "daemonsets/plimsoll-cleanup", "get")}
 WITHDRAW = {("", "pods", "list"), ("", "pods/status", "patch")}
 ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
@@ -124,9 +162,10 @@ ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
         ({}, None, set()),
         ({**ENFORCING, "postDeleteCleanup": {"mode": "never"}}, None, set()),
         (telling(podConditions=True), None, WITHDRAW),
-        (ENFORCING, ENFORCE["host"], NODES),
-        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE["host"], NODES | WITHDRAW),
-        ({**ENFORCING, "rbac": {"create": False}}, ENFORCE["host"], set()),
+        (ENFORCING, ENFORCE, NODES),
+        (frequencies("enforce", speedSelectResource=ISST), SPEED_SELECT_USED, NODES),
+        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW),
+        ({**ENFORCING, "rbac": {"create": False}}, ENFORCE, set()),
     ],
 )
 def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
@@ -139,13 +178,13 @@ def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
     if nodes is not None:
         spec = one(found, "DaemonSet")["spec"]["template"]["spec"]
         (restore,), (done,) = spec["initContainers"], spec["containers"]
-        assert of_pod(spec, restore) == {"user": 0, "capabilities": set(), "host": nodes}
-        assert of_pod(spec, done) == {"user": 65532, "capabilities": set(), "host": {}}
+        assert of_pod(spec, restore) == {key: value for key, value in nodes.items() if key != "rules"}
+        assert of_pod(spec, done) == NOTHING
         assert not any("projected" in each for each in spec["volumes"])
         assert "serviceAccountName" not in spec
     if found:
         spec = one(found, "Job")["spec"]["template"]["spec"]
-        assert of_pod(spec, spec["containers"][0]) == {"user": 65532, "capabilities": set(), "host": {}}
+        assert of_pod(spec, spec["containers"][0]) == NOTHING
     else:
         assert not rules
 

@@ -66,18 +66,34 @@ Not empty when a policy writes to the kernel. Evicting is a matter of the API se
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "plimsoll.serviceAccount" . }}
 {{- end }}
 
+{{/*
+The mode of the frequency policy where the configuration says one: what it needs depends on the nodes, and the policy
+observes by default, also where it can see nothing.
+*/}}
+{{- define "plimsoll.frequencyMode" -}}
+{{- if hasKey .Values.config "frequency" }}{{ $section := default dict .Values.config.frequency }}{{ $mode := ternary (toString $section.mode) "observe" (hasKey $section "mode") }}{{ if has $mode (list "observe" "enforce") }}{{ $mode }}{{ end }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.speedSelect" -}}
+{{- if include "plimsoll.frequencyMode" . }}{{ .Values.frequency.speedSelectResource }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.packageEnergy" -}}
+{{- if and .Values.frequency.packageEnergy (include "plimsoll.frequencyMode" .) }}true{{ end }}
+{{- end }}
+
 {{- define "plimsoll.podSecurityContext" -}}
-{{- include "plimsoll.user" (include "plimsoll.enforces" .) }}
+{{- include "plimsoll.user" (or (include "plimsoll.enforces" .) (include "plimsoll.speedSelect" .) (include "plimsoll.packageEnergy" .)) }}
 {{- end }}
 
 {{/*
-The argument of this one, as of hostVolumeMounts and hostVolumes: whether there is anything to write.
+The argument of this one: whether there is anything to write, or that only root reads.
 */}}
 {{- define "plimsoll.user" -}}
 seccompProfile:
   type: RuntimeDefault
 {{- if . }}
-# The kernel's control files belong to root. No capability is needed to write them.
+# The kernel's control files belong to root. No capability is needed to write them, but for registers.
 runAsUser: 0
 runAsGroup: 0
 {{- else }}
@@ -95,6 +111,28 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/*
+Of the containers that read and write the node. The driver of Speed Select wants a capability of whoever changes a
+register, and none of whoever reads one.
+*/}}
+{{- define "plimsoll.hostSecurityContext" -}}
+{{ include "plimsoll.securityContext" . }}
+  {{- if and (include "plimsoll.speedSelect" .) (eq (include "plimsoll.frequencyMode" .) "enforce") }}
+  add: [SYS_ADMIN]
+  {{- end }}
+{{- end }}
+
+{{- define "plimsoll.hostResources" -}}
+{{- $resources := deepCopy .Values.resources }}
+{{- with include "plimsoll.speedSelect" . }}
+{{- $resources = mergeOverwrite $resources (dict "limits" (dict . "1")) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/*
+The argument of this one and of hostVolumes: the root, and whether there is anything to write.
+*/}}
 {{- define "plimsoll.hostVolumeMounts" -}}
 - name: cgroup
   mountPath: /sys/fs/cgroup
@@ -107,6 +145,16 @@ capabilities:
   {{- end }}
 - name: state
   mountPath: /run/plimsoll
+{{- if eq (include "plimsoll.frequencyMode" .root) "enforce" }}
+- name: cpu
+  mountPath: /sys/devices/system/cpu
+{{- end }}
+{{- if include "plimsoll.packageEnergy" .root }}
+- name: package-energy
+  {{- /* Runtimes mask the place it really is in. */}}
+  mountPath: /sys/class/powercap
+  readOnly: true
+{{- end }}
 {{- with include "plimsoll.swapDevice" .root }}
 - name: swap-device
   mountPath: {{ . }}
@@ -147,6 +195,18 @@ Not empty where DAMON may find the cold memory: it is told to through sysfs, whi
   hostPath:
     path: /sys/fs/cgroup
     type: Directory
+{{- if eq (include "plimsoll.frequencyMode" .root) "enforce" }}
+- name: cpu
+  hostPath:
+    path: /sys/devices/system/cpu
+    type: Directory
+{{- end }}
+{{- if include "plimsoll.packageEnergy" .root }}
+- name: package-energy
+  hostPath:
+    path: /sys/devices/virtual/powercap/intel-rapl
+    type: Directory
+{{- end }}
 {{- with include "plimsoll.swapDevice" .root }}
 - name: swap-device
   hostPath:

@@ -91,6 +91,7 @@ class Days:
         self.actor = Actor(
             self.observer.host,
             self.observer.hierarchies,
+            self.observer.speed_select,
             "run/plimsoll",
             parsed,
             clock=lambda: self.now,

@@ -96,7 +96,7 @@ def test_use_then_importance_then_age() -> None:
     pods = (
         low(2, memory=10 * GIB, scheduling_priority=0, created=100.0),
         low(3, memory=10 * GIB - 1, scheduling_priority=-10, created=100.0),
-        low(4, memory=10 * GIB + 1, scheduling_priority=-10, created=200.0),
+        low(4, memory=9 * GIB + 1, scheduling_priority=-10, created=200.0),
         low(5, memory=10 * GIB, scheduling_priority=-10),
         low(6, memory=8 * GIB, scheduling_priority=-1000, created=300.0),
     )

@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 def checkov(file: Path, framework: str) -> set[Finding]:
     """Of a file of ``framework``: ``kubernetes`` or ``dockerfile``. Raises CheckerError."""
-    command = [str(_checkov() / "bin/python"), "-m", "checkov.main", "--file", str(file), "--framework", framework]
+    command = [str(checkov_python()), "-m", "checkov.main", "--file", str(file), "--framework", framework]
     answer = json.loads(_run([*command, "--output", "json", "--quiet", "--compact", "--skip-download"], failed=1))
     if not answer["summary"]["passed"] or answer["summary"]["parsing_errors"]:
         raise CheckerError(f"checkov has not looked at anything in {file}: {answer['summary']}")
@@ -69,8 +69,9 @@ def kubeconform(file: Path, schemas: Path) -> tuple[int, list[str]]:
     return summary["valid"], told
 
 
-def _checkov() -> Path:
-    return kept("checkov", digest(LOCK.read_bytes(), sys.version.encode()), _install)
+def checkov_python() -> Path:
+    """The interpreter that has checkov, and all it needs. Raises CheckerError."""
+    return kept("checkov", digest(LOCK.read_bytes(), sys.version.encode()), _install) / "bin/python"
 
 
 def _install(folder: Path) -> None:

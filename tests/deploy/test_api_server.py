@@ -49,7 +49,8 @@ def test_every_object_is_taken_as_it_is(server, sample):
     objects = render(None, *(["--values", sample] if sample else []))
 
     assert {each["kind"] for each in objects} >= {"ConfigMap", "DaemonSet"}
-    for item in objects:
+    # Of OpenShift's kind nobody here knows anything: test_privileges.py has its fields.
+    for item in (each for each in objects if each["kind"] != "SecurityContextConstraints"):
         stored = send(server, item)
         if "spec" in item:
             assert set(item["spec"]) <= set(stored["spec"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.deploy.helm import CHART, hooks, installed, one, only, render
+from tests.deploy.openshift import constraint_fields
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 
@@ -181,7 +182,6 @@ def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
         assert of_pod(spec, restore) == {key: value for key, value in nodes.items() if key != "rules"}
         assert of_pod(spec, done) == NOTHING
         assert not any("projected" in each for each in spec["volumes"])
-        assert "serviceAccountName" not in spec
     if found:
         spec = one(found, "Job")["spec"]["template"]["spec"]
         assert of_pod(spec, spec["containers"][0]) == NOTHING
@@ -252,6 +252,37 @@ def test_a_right_that_is_too_wide_comes_with_the_policy_that_narrows_it(values, 
         assert policy["spec"]["failurePolicy"] == "Fail"
     for binding in bindings:
         assert binding["spec"]["validationActions"] == ["Deny"]
+
+
+OPENSHIFT = {"openshift": {"securityContextConstraints": {"create": True}}}
+
+
+@pytest.mark.parametrize("values", [{}, ENFORCING], ids=["observe", "enforce"])
+def test_openshift_is_asked_for_what_the_pods_need_and_no_more(values):
+    """Fields that there are, for the pods' own account; the user and the kinds of volumes are those of the pods."""
+    objects = render({**OPENSHIFT, **values})
+    pods = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    found = only(objects, "SecurityContextConstraints")
+
+    assert set(found) - {"apiVersion", "kind"} <= constraint_fields()
+    assert found["users"] == [f"system:serviceaccount:plimsoll:{pods['serviceAccountName']}"]
+    assert found["runAsUser"] == {"type": "MustRunAs", "uid": pods["securityContext"]["runAsUser"]}
+    assert {key for each in pods["volumes"] for key in each if key != "name"} <= set(found["volumes"])
+    allowed = {key for key, value in found.items() if key.startswith("allow") and value not in (False, [])}
+    assert allowed == {"allowHostDirVolumePlugin"}
+    assert found["requiredDropCapabilities"] == ["ALL"]
+
+
+def test_openshift_lets_the_clean_up_run():
+    """Its permission goes with the release, so the hooks bring one for their own account, before their pods."""
+    found = hooks(render({**OPENSHIFT, **ENFORCING}))
+    constraints, clean = one(found, "SecurityContextConstraints"), one(found, "DaemonSet")
+    account = clean["spec"]["template"]["spec"]["serviceAccountName"]
+    weights = [int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in (constraints, clean)]
+
+    assert constraints["users"] == [f"system:serviceaccount:plimsoll:{account}"]
+    assert weights[0] < weights[1]
+    assert not [each for each in render(ENFORCING) if each["kind"] == "SecurityContextConstraints"]
 
 
 def test_an_old_api_server_is_not_given_what_it_does_not_know():

@@ -285,3 +285,44 @@ helm.sh/hook: post-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{/*
+OpenShift's own judgement of pods: what those of one account may ask for, which is what the chart asks for.
+*/}}
+{{- define "plimsoll.constraints" -}}
+apiVersion: security.openshift.io/v1
+kind: SecurityContextConstraints
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "plimsoll.labels" .root | nindent 4 }}
+  annotations:
+    kubernetes.io/description: Plimsoll's pods read, or write, the node's cgroups, and nothing else of it.
+    {{- with .hook }}
+    {{- include "plimsoll.cleanupHook" . | nindent 4 }}
+    {{- end }}
+users:
+  - system:serviceaccount:{{ .root.Release.Namespace }}:{{ .account }}
+groups: []
+# Before others that the account may happen to have: what they would add is not wanted.
+priority: 10
+allowHostDirVolumePlugin: true
+allowHostIPC: false
+allowHostNetwork: false
+allowHostPID: false
+allowHostPorts: false
+allowPrivilegeEscalation: false
+allowPrivilegedContainer: false
+allowedCapabilities: []
+defaultAddCapabilities: []
+requiredDropCapabilities: [ALL]
+readOnlyRootFilesystem: true
+runAsUser:
+  {{- toYaml .user | nindent 2 }}
+# securityContext.seLinuxOptions says which, where the hosts' default does not do.
+seLinuxContext: {type: RunAsAny}
+fsGroup: {type: RunAsAny}
+supplementalGroups: {type: RunAsAny}
+seccompProfiles: [runtime/default]
+volumes: [configMap, emptyDir, hostPath, projected, secret]
+{{- end }}

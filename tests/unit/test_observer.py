@@ -1,4 +1,4 @@
-"""A kernel read that hangs: the last figures stand with their age, and deleted pods still vanish (F28)."""
+"""What is observed: while a read of the kernel hangs (F28), and only what somebody needs."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ def test_the_last_figures_stand_while_a_read_hangs(observer, monkeypatch):
         time.sleep(0.01)
     assert fresh.sources[-1].age_seconds == 0.0
     assert len(fresh.pods) == 1
+
+
+@pytest.mark.parametrize(("mode", "known"), [("off", False), ("observe", True)])
+def test_what_an_eviction_needs_is_read_only_where_it_may_come_to_one(observer, mode, known):
+    """Use of CPUs and disks, also after a reload; a folder of pods says that nobody can be asked to evict."""
+    observer, _, now = observer
+    # The rest of this configuration reads nothing of the kind.
+    off = {"mode": "off"}
+    observer.reconfigure(Config.model_validate({"frequency": off, "overcommit": off, "eviction": {"mode": mode}}))
+    found = []
+    for now[0] in (20.0, 40.0):
+        found = observer.snapshot().pods
+    assert [each.cpu_usage is not None for each in found] == [known, known]
+
+    (api,) = [each for each in observer.snapshot().capabilities if each.name == "eviction-api"]
+    assert (api.available, api.reason) == (False, "no-api-server")
+    assert "--kubeconfig" in api.cure
+
+
+def test_an_agent_of_a_cluster_can_ask_for_evictions(observer, tmp_path):
+    """Whether it has the right is only known when it asks."""
+    source = observer[0]._source
+    with_server = Observer(Options(kubeconfig="x", root=str(tmp_path / "host")), Config(), source, lambda: 0.0)
+    try:
+        capabilities = with_server.snapshot().capabilities
+    finally:
+        with_server.close()
+    assert next(each for each in capabilities if each.name == "eviction-api").available

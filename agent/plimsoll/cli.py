@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     restored = commands.add_parser("restore", help="put back what an agent that no longer runs has left")
     restored.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
     _state(restored)
+    restored.add_argument("--config", metavar="FILE", help="the agent's configuration, to follow its overcommit.onExit")
     restored.add_argument("--all", action="store_true", help="also what is meant to stay, as far as the kernel lets it")
     restored.set_defaults(run=_restore)
 
@@ -240,7 +241,11 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    results, left = restore(options.root, options.state_dir, kept=options.all)
+    config = ConfigFile(options.config).config if options.config else None
+    results, left, drained = restore(options.root, options.state_dir, kept=options.all, config=config)
+    if drained is not None:
+        stays = "unknown" if drained.left is None else f"{drained.left >> 20} MiB"
+        print(f"Brought back from the swap device: {drained.outcome}; still there: {stays}. {drained.detail}".rstrip())
     for each in results:
         write = each.write
         print(f"{write.target.path or 'the node'}  {write.knob}: {each.before} -> {each.after}: {each.outcome}")

@@ -156,6 +156,7 @@ class Agent:
             self._loop()
         finally:
             # First of all, and while the source still knows the pods: the kubelet does not wait for long.
+            actor.drain()
             self._record(Acting(results=actor.restore()))
             actor.close()
             if self._announcer is not None:

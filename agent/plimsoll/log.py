@@ -38,6 +38,8 @@ class Event(StrEnum):
     CAPABILITY_CHANGED = "capability-changed"
     CONFIG_RELOADED = "config-reloaded"
     CONFIG_REJECTED = "config-rejected"
+    DRAINED = "drained"
+    DRAIN_ENDED = "drain-ended"
     HTTP_FAILED = "http-failed"
     HTTP_LISTENING = "http-listening"
     INTENT_REJECTED = "intent-rejected"

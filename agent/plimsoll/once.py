@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 from plimsoll import __version__
 from plimsoll.actor import Actor
 from plimsoll.config.schema import Config
 from plimsoll.daemon import AlreadyRunning
+from plimsoll.draining import Drained
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.cgroup import Hierarchies
@@ -128,12 +130,20 @@ def replay(recording: Recording, config: Config | None) -> Iterator[Tick]:
             replayed.reconfigure(each.config())
 
 
-def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tuple[Result, ...], int]:
+class Restored(NamedTuple):
+    """``results``: what was put back; ``left``: how many knobs still are to be; ``drained``: if that was asked for."""
+
+    results: tuple[Result, ...]
+    left: int
+    drained: Drained | None = None
+
+
+def restore(root: str, state_directory: str, *, kept: bool = False, config: Config | None = None) -> Restored:
     """
     Put back what an agent that no longer runs has left, from its journal alone.
 
-    Returns what was done, and how many knobs are still to be put back. Raises AlreadyRunning while an agent runs, and
-    OSError for a state directory that cannot be used.
+    ``config``: whose ``overcommit.onExit`` is followed before. Raises AlreadyRunning while an agent runs, and OSError
+    for a state directory that cannot be used.
     """
     with HostFs(root) as host:
         taken = InstanceLock(host, state_directory).acquire()
@@ -142,9 +152,10 @@ def restore(root: str, state_directory: str, *, kept: bool = False) -> tuple[tup
         if not isinstance(taken, Held):
             raise OSError(f"{taken.path}: {taken.outcome}")
         with taken, Hierarchies.detect(host) as hierarchies:
-            actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, Config())
+            actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, config or Config())
             try:
-                return actor.restore(RESTORE_DEADLINE, kept=kept), actor.held
+                drained = actor.drain()
+                return Restored(actor.restore(RESTORE_DEADLINE, kept=kept), actor.held, drained)
             finally:
                 actor.close()
 

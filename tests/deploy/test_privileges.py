@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 OBSERVE = {
     "user": 65532,
     "capabilities": set(),
+    "privileged": False,
     "host": {"/sys/fs/cgroup": "ro"},
     "rules": {("", "pods", "list"), ("", "pods", "watch")},
 }
@@ -46,6 +47,11 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb"}}},
         {**ENFORCE, "host": ENFORCE["host"] | {"/dev/vdb": "ro"}},
     ),
+    "a swap device that is emptied in the end": (
+        {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "onExit": "drain"}}},
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw"}},
+    ),
+    "a swap device that would be": ({"config": {"overcommit": {"onExit": "drain"}}}, OBSERVE),
     "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
 }
@@ -60,7 +66,8 @@ def privileges(objects):
     rules = [rule for each in objects if each["kind"] in ("ClusterRole", "Role") for rule in each["rules"]]
     return {
         "user": security["runAsUser"],
-        "capabilities": set(security["capabilities"].get("add", ())),
+        "capabilities": set(security.get("capabilities", {}).get("add", ())),
+        "privileged": security["privileged"],
         "host": {each["hostPath"]["path"]: modes[each["name"]] for each in spec["volumes"] if "hostPath" in each},
         "rules": {
             (group, resource, verb)
@@ -89,7 +96,7 @@ def test_a_feature_has_exactly_its_privileges(feature):
 @pytest.mark.parametrize("feature", FEATURES)
 def test_what_no_feature_ever_gets(feature):
     """Whatever is configured: no host namespace, no escalation, no writable image, no long-lived token."""
-    values, _ = FEATURES[feature]
+    values, expected = FEATURES[feature]
     arguments = ["--skip-schema-validation"]
     objects = render(values, *arguments) if isinstance(values, dict) else render(None, *arguments, "--values", values)
     spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
@@ -98,9 +105,10 @@ def test_what_no_feature_ever_gets(feature):
 
     assert not {"hostPID", "hostIPC", "hostNetwork"} & set(spec)
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert (security["privileged"], security["allowPrivilegeEscalation"]) == (False, False)
     assert security["readOnlyRootFilesystem"] is True
-    assert security["capabilities"]["drop"] == ["ALL"]
+    if not expected["privileged"]:
+        assert (security["privileged"], security["allowPrivilegeEscalation"]) == (False, False)
+        assert security["capabilities"]["drop"] == ["ALL"]
     assert spec["automountServiceAccountToken"] is False
     (token,) = [source for each in spec["volumes"] if "projected" in each for source in each["projected"]["sources"]][
         :1

@@ -282,14 +282,14 @@ def test_a_device_that_is_not_in_use(node: Node) -> None:
 
 
 def test_a_device_has_a_path_for_the_kernel(node: Node) -> None:
-    """By label, and by a link in another place: what the kernel is told is the path it prints itself."""
-    assert node.sample(0).active_path == "/swapfile"
+    """By label, and by a link in another place: what the kernel is told is the path it prints itself while it is on."""
+    assert node.sample(0).device_path == "/swapfile"
     (node.root / "dev").mkdir()
     (node.root / "dev/by-id").symlink_to("/swapfile")
     device = DedicatedSwap(node.host, node.hierarchies, "/dev/by-id")
-    assert device.sample([ROOT], [], 0).active_path == "/swapfile"
+    assert device.sample([ROOT], [], 0).device_path == "/swapfile"
     swap.swaps(node.root, ("/elsewhere/swapfile", "file", GIB_IN_KIB, 0))
-    assert device.sample([ROOT], [], 1).active_path is None
+    assert device.sample([ROOT], [], 1).device_path == "/dev/by-id"
 
 
 def test_a_device_that_comes_and_goes(node: Node) -> None:

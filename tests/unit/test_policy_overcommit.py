@@ -292,7 +292,7 @@ def test_openeuler_binds_to_the_device_as_the_kernel_calls_it() -> None:
 
 def test_a_device_without_a_path_cannot_be_bound_to() -> None:
     """While the kernel has no path for it there is nothing to write."""
-    device = replace(DEVICE, active_path=None)
+    device = replace(DEVICE, device_path=None)
     run = settled(low(), device=device, capabilities=("swapfile", "memory-reclaim"))
     assert run.figures.pause is Pause.NO_LIMIT
 

@@ -125,6 +125,14 @@ class OvercommitSection(Section):
     selector: Literal["auto", "damon", "mglru", "plain"] = Field(
         "auto", description="How cold memory is found. auto: the best this node has; otherwise that one, or plain."
     )
+    on_exit: Literal["leave", "drain"] = Field(
+        "leave",
+        description="What becomes of memory on the device when the agent ends. leave: it stays until used; drain: "
+        "it comes back first, as far as there is room.",
+    )
+    drain_timeout: Duration = Field(
+        60.0, ge=1, le=3600, description="How long that may take, up to 1h; the pod's grace period must be longer."
+    )
     high_pressure_limit: Share = Field(
         0.05,
         description="Everything stops while a high-priority pod waits for memory for more than this share of time, or "

@@ -66,6 +66,8 @@ class DedicatedSwap:
             device=str(device.identity),
             size=None if device.header is None else device.header.size,
             kind=device.kind.value,
+            device_path=device.path,
+            headed=device.header is not None,
         )
         traffic = read_traffic(self._host, device)
         if traffic is not None:
@@ -78,7 +80,7 @@ class DedicatedSwap:
             return _doubtful(seen, reason, detail)
         # Ours may be a link, or no path at all; a container may not have the kernel's.
         path = ours.path if identity_of(self._host, ours.path) == device.identity else device.path
-        seen = replace(seen, active=True, size=ours.size, used=ours.used, active_path=path)
+        seen = replace(seen, active=True, size=ours.size, used=ours.used, device_path=path, priority=ours.priority)
         check = self._dedication(device.identity, ours.size, roots)
         if check is None:
             return _doubtful(

@@ -24,10 +24,9 @@ from plimsoll.policies.overcommit_figures import of_node, of_pods
 from plimsoll.policies.overcommit_pod import Remembered, Seen, look
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
 from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
-from plimsoll.policies.overcommit_swap import Limits, Route
+from plimsoll.policies.overcommit_swap import NAME, Limits, Route
 from plimsoll.policies.policy import Decision, Policy
 
-NAME = "overcommit"
 DEVICE = "swap-device"
 """What is lacking while the device is not configured, or not in use; no probe can tell it once and for all."""
 
@@ -221,7 +220,7 @@ def _writes(
     closed = (*ground.others, *(each for each in ground.low if not each.pod.intent.reclaim))
     if route is Route.LIMIT:
         return overcommit_swap.limit_writes(closed, willing, limits, NAME)
-    return overcommit_swap.swapfile_writes(closed, willing, device.active_path or device.path, NAME)
+    return overcommit_swap.swapfile_writes(closed, willing, device.device_path or device.path, NAME)
 
 
 POLICY: Policy[OvercommitSection, State] = Policy(

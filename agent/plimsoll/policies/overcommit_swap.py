@@ -12,13 +12,15 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from plimsoll.model.memory import SwapDevice
-from plimsoll.model.plan import Knob, Write, cgroup
+from plimsoll.model.plan import SWAP_OFF, Knob, Target, TargetKind, Write, cgroup
 from plimsoll.model.snapshot import PodSample
 from plimsoll.policies.overcommit_ratio import Level, cap
 
 # All others are kept off before one is let on, also when it is all put back.
-CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE = 70, 71, 72
-CHAIN = "overcommit"
+# What is written first is put back last: a device that was off while memory came back is on again only when all limits
+# are as they were.
+DRAIN_PHASE, CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE = 69, 70, 71, 72
+NAME = CHAIN = "overcommit"
 PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
 _LEAST = 16 << 20
 _HEADROOM = 1.25
@@ -40,7 +42,7 @@ class Limits(NamedTuple):
 
 def find_route(available: frozenset[str], device: SwapDevice | None) -> Route | None:
     """The best way this kernel has for this device."""
-    if Route.SWAPFILE.value in available and device is not None and device.active_path is not None:
+    if Route.SWAPFILE.value in available and device is not None and device.device_path is not None:
         return Route.SWAPFILE
     return Route.LIMIT if Route.LIMIT.value in available else None
 
@@ -96,6 +98,12 @@ def swapfile_writes(others: Iterable[PodSample], low: Iterable[PodSample], devic
     for sample in low:
         writes.extend(_open(sample, Knob.MEMORY_SWAPFILE, device, policy))
     return writes
+
+
+def drain_write(device: str) -> Write:
+    """Turn the device (its path) off, so that all it holds comes back."""
+    reason = "the agent ends, and overcommit.onExit is drain"
+    return Write(Target(TargetKind.SWAP, device), Knob.SWAP, SWAP_OFF, NAME, reason, phase=DRAIN_PHASE)
 
 
 def _close(sample: PodSample, knob: Knob, value: str, policy: str) -> Write:

@@ -57,6 +57,29 @@ Not empty when a policy writes.
 {{- range .Values.config }}{{ if kindIs "map" . }}{{ if eq (toString .mode) "enforce" }}true{{ end }}{{ end }}{{ end }}
 {{- end }}
 
+{{/*
+Not empty when the agent turns the swap device on or off itself.
+*/}}
+{{- define "plimsoll.swaps" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .onExit) "drain") }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/*
+Bringing memory back takes its time before anything else that the agent does in the end.
+*/}}
+{{- define "plimsoll.gracePeriod" -}}
+{{- $drain := 0 -}}
+{{- if include "plimsoll.swaps" . -}}
+{{- $text := toString (dig "drainTimeout" "60s" .Values.config.overcommit) -}}
+{{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 -}}
+{{- $found := regexFind (printf "[0-9]+%s" $unit) (regexReplaceAll "[0-9]+ms" $text "") | trimSuffix $unit -}}
+{{- $drain = add $drain (mul $seconds (int $found)) -}}
+{{- end -}}
+{{- if regexMatch "^[0-9.]+$" $text }}{{ $drain = ceil (float64 $text) }}{{ end -}}
+{{- end -}}
+{{- add .Values.terminationGracePeriodSeconds (int $drain) -}}
+{{- end }}
+
 {{- define "plimsoll.podSecurityContext" -}}
 seccompProfile:
   type: RuntimeDefault
@@ -72,11 +95,16 @@ runAsGroup: 65532
 {{- end }}
 
 {{- define "plimsoll.securityContext" -}}
+{{- if include "plimsoll.swaps" . }}
+# swapon and swapoff open the device for writing: Kubernetes has no lesser way to let a container open a disk.
+privileged: true
+{{- else }}
 privileged: false
 allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end }}
+readOnlyRootFilesystem: true
 {{- end }}
 
 {{- define "plimsoll.volumeMounts" -}}
@@ -100,7 +128,7 @@ capabilities:
 {{- with include "plimsoll.swapDevice" . }}
 - name: swap-device
   mountPath: {{ . }}
-  readOnly: true
+  readOnly: {{ empty (include "plimsoll.swaps" $) }}
 {{- end }}
 {{- end }}
 

@@ -23,8 +23,9 @@ from plimsoll.daemon import Agent, AlreadyRunning
 from plimsoll.isst_view import isst_facts, isst_lines
 from plimsoll.log import configure
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.publishing import RESOURCE
 from plimsoll.model.snapshot import Capability
-from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore, speed_select
+from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore, speed_select, withdraw
 from plimsoll.options import LOCK_WAIT, RECORD_BYTES, Options
 from plimsoll.plan_view import plan_facts, plan_lines
 from plimsoll.recording import Recording
@@ -97,7 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     restored = commands.add_parser("restore", help="put back what an agent that no longer runs has left")
     restored.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
     _state(restored)
-    restored.add_argument("--config", metavar="FILE", help="the agent's configuration, to follow its overcommit.onExit")
+    restored.add_argument(
+        "--config", metavar="FILE", help="the agent's configuration, to follow its overcommit.onExit and publish"
+    )
+    restored.add_argument("--kubeconfig", metavar="FILE", help="the cluster in which memory was published")
+    restored.add_argument(
+        "--node-name",
+        metavar="NAME",
+        default=node_name_default(),
+        help="this node (default: $NODE_NAME, the host name)",
+    )
     restored.add_argument("--all", action="store_true", help="also what is meant to stay, as far as the kernel lets it")
     restored.set_defaults(run=_restore)
 
@@ -249,9 +259,15 @@ def _restore(options: argparse.Namespace) -> int:
     for each in results:
         write = each.write
         print(f"{write.target.path or 'the node'}  {write.knob}: {each.before} -> {each.after}: {each.outcome}")
+    withdrawn = True
+    if config is not None and config.overcommit.publish:
+        published = withdraw(options.node_name, options.kubeconfig)
+        withdrawn = published.known
+        said = "withdrawn" if withdrawn else f"not withdrawn: {(published.trouble or ('', 'no answer'))[1]}"
+        print(f"{RESOURCE} of {options.node_name}: {said}.")
     done = sum(each.outcome is Outcome.OK for each in results)
     print(f"{done} knobs put back, {left} left.")
-    return EX_OK if left == 0 else EX_FAILED
+    return EX_OK if left == 0 and withdrawn else EX_FAILED
 
 
 def _doctor(options: argparse.Namespace) -> int:

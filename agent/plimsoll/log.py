@@ -48,6 +48,7 @@ class Event(StrEnum):
     NOTICE_FAILED = "notice-failed"
     POD_REJECTED = "pod-rejected"
     POLICY_SKIPPED = "policy-skipped"
+    PUBLISH_FAILED = "publish-failed"
     RECORDING_STOPPED = "recording-stopped"
     RESTORED = "restored"
     RESTORE_FAILED = "restore-failed"

@@ -30,15 +30,18 @@ from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import Capability
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
 from plimsoll.recording import BadRecording, Configured, Recording, recorder_of
 from plimsoll.replay import Replay, Tick
+from plimsoll.sources.kube.publishing import Publisher
 
 # What a person waits for.
 PODS_DEADLINE = 30.0
 RESTORE_DEADLINE = 60.0
+WITHDRAW_DEADLINE = 30.0
 
 
 def node_name_default() -> str:
@@ -136,6 +139,19 @@ class Restored(NamedTuple):
     results: tuple[Result, ...]
     left: int
     drained: Drained | None = None
+
+
+def withdraw(node_name: str, kubeconfig: str | None) -> Publishing:
+    """
+    Take back what an agent that no longer runs has published of this node: tried once.
+
+    Raises OSError and ValueError for credentials that are none.
+    """
+    publisher = Publisher(node_name, kubeconfig=kubeconfig)
+    publisher.observe(None, on=True)
+    publisher.start()
+    publisher.stop(WITHDRAW_DEADLINE)
+    return publisher.state
 
 
 def restore(root: str, state_directory: str, *, kept: bool = False, config: Config | None = None) -> Restored:

@@ -141,12 +141,15 @@ class ControlPlane:
         """A raw watch: see Api.watch."""
         return self.api.watch(path, resource_version, token=token, seconds=seconds, **query)
 
-    def kubeconfig(self, path: Path, user: str = "admin", *, seconds: int = 3600) -> Path:
+    def kubeconfig(self, path: Path, user: str = "admin", *, seconds: int = 3600, token: str = "") -> Path:
         """Writes a kubeconfig for ``admin``, ``limited`` (may list and watch pods, no more) or ``namespace/name``.
 
-        The last is an existing service account. Both kinds of service account get a token valid for `seconds`.
+        The last is an existing service account. Both kinds of service account get a token valid for `seconds`, if none
+        is given.
         """
-        if user == "admin":
+        if token:
+            pass
+        elif user == "admin":
             token = self.admin_token
         elif user == "limited":
             self.service_account(*LIMITED, LIMITED_RULES)
@@ -278,13 +281,17 @@ class ControlPlane:
             EFFECT_SECONDS,
         )
 
-    def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
-        """A bound token of a service account (TokenRequest). The API server grants no less than 600 seconds."""
+    def token(self, namespace: str, name: str, seconds: int = 3600, *, bound: Json | None = None) -> str:
+        """
+        A bound token of a service account (TokenRequest), and of an object if one is given.
+
+        The API server grants no less than 600 seconds.
+        """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
+            "spec": {"expirationSeconds": seconds} | ({} if bound is None else {"boundObjectRef": bound}),
         }
         token: str = self.request("POST", path, body)["status"]["token"]
         return token

@@ -10,54 +10,21 @@ import pytest
 
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.deploy.helm import render
+from tests.cluster.installed import install
 from tests.running import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 NODE = "node-1"
-ACCOUNT = "system:serviceaccount:plimsoll:plimsoll"
 PATCH = "application/strategic-merge-patch+json"
 OURS = {"conditions": [{"type": "plimsoll.io/Odd", "status": "True"}]}
-COLLECTIONS = {
-    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-    "ServiceAccount": "/api/v1/namespaces/plimsoll/serviceaccounts",
-    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
-    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
-}
-
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def agent(control_plane: ControlPlane) -> str:
     """The token of an agent's pod on NODE, in a cluster where the chart's rights and its policy are in force."""
-    control_plane.namespace("plimsoll")
-    for item in render({"config": {"notices": {"podConditions": True}}}, "--skip-schema-validation"):
-        if item["kind"] in COLLECTIONS:
-            control_plane.apply(COLLECTIONS[item["kind"]], item)
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
-    control_plane.request("POST", "/api/v1/nodes", node)
-    pod: Json = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"namespace": "plimsoll", "name": "agent"},
-        "spec": {
-            "nodeName": NODE,
-            "serviceAccountName": "plimsoll",
-            "containers": [{"name": "agent", "image": "agent"}],
-        },
-    }
-    made = control_plane.request("POST", "/api/v1/namespaces/plimsoll/pods", pod)
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": "agent", "uid": made["metadata"]["uid"]}
-    path = "/api/v1/namespaces/plimsoll/serviceaccounts/plimsoll/token"
-    request = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 3600, "boundObjectRef": bound},
-    }
-    token: str = control_plane.request("POST", path, request)["status"]["token"]
+    token = install(control_plane, {"notices": {"podConditions": True}}, NODE)
     probe = a_pod(control_plane, "probe", NODE)
     # Rights and policies come into force a moment after they are written.
     until(lambda: refusal(control_plane, token, probe, OURS) == (), "granted")

@@ -27,6 +27,10 @@ def telling(**notices):
     return {"config": {"notices": notices}}
 
 
+def publishing():
+    return {"config": {"overcommit": {"mode": "enforce", "publish": True}}}
+
+
 FEATURES = {
     "observe": ({}, OBSERVE),
     "a policy that observes": ({"config": {"preemption": {"mode": "observe"}}}, OBSERVE),
@@ -51,6 +55,11 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "onExit": "drain"}}},
         {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw"}},
     ),
+    "memory that is published": (
+        publishing(),
+        {**ENFORCE, "rules": ENFORCE["rules"] | {("", "nodes/status", "patch")}},
+    ),
+    "memory that would be": ({"config": {"overcommit": {"publish": True}}}, OBSERVE),
     "a swap device that would be": ({"config": {"overcommit": {"onExit": "drain"}}}, OBSERVE),
     "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
@@ -125,6 +134,10 @@ def test_what_no_feature_ever_gets(feature):
         (telling(events=True), "1.34.0", 0),
         (telling(podConditions=True), "1.34.0", 2),
         ({**telling(podConditions=True), "rbac": {"create": False}}, "1.34.0", 2),
+        (publishing(), "1.34.0", 2),
+        ({**publishing(), "rbac": {"create": False}}, "1.34.0", 2),
+        (publishing(), "1.29.9", 0),
+        ({"config": {"overcommit": {"publish": True}}}, "1.34.0", 0),
         (telling(podConditions=True), "1.29.9", 0),
     ],
 )

@@ -133,6 +133,10 @@ class OvercommitSection(Section):
     drain_timeout: Duration = Field(
         60.0, ge=1, le=3600, description="How long that may take, up to 1h; the pod's grace period must be longer."
     )
+    publish: StrictBool = Field(
+        False,
+        description="Tell the cluster what becomes available, as the node's resource plimsoll.io/low-memory in bytes.",
+    )
     high_pressure_limit: Share = Field(
         0.05,
         description="Everything stops while a high-priority pod waits for memory for more than this share of time, or "

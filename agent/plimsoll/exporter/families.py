@@ -8,7 +8,7 @@ labels are an interface: dashboards and alerts stand on them. ``docs/metrics.md`
 from __future__ import annotations
 
 from plimsoll.exporter.exposition import Family
-from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES
+from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES, PUBLISH_FAMILIES
 
 _WAITING = "Time in which at least one task waited (PSI some), by cause."
 _STALLED = "Time in which no task could run for it (PSI full), by cause."
@@ -178,6 +178,7 @@ FAMILIES = (
     NOTICES_FAILED,
     NOTICES_SUPPRESSED,
     NOTICES_WAITING,
+    *PUBLISH_FAMILIES,
     BUILD,
     TICKS,
     TICK_SECONDS,

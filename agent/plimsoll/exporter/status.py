@@ -12,6 +12,7 @@ from plimsoll.model.acting import Acting, Note, Report
 from plimsoll.model.announcing import Announcing
 from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import PodSample, Snapshot
 
 
@@ -62,6 +63,7 @@ def status(
         "changes": [each.facts() for each in recent[:SHOWN]],
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
         "notices": None if agent.announcing is None else _notices(agent.announcing),
+        "published": None if agent.publishing is None else _published(agent.publishing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
         "memoryAvailableBytes": snapshot.node.memory_available_bytes,
         "cpus": snapshot.node.cpus,
@@ -99,6 +101,12 @@ def _notices(announcing: Announcing) -> dict[str, object]:
             for channel, (reason, message) in announcing.troubles.items()
         },
     }
+
+
+def _published(publishing: Publishing) -> dict[str, object]:
+    reason, message = publishing.trouble or (None, "")
+    trouble = None if reason is None else {"reason": reason, "message": bounded(message)}
+    return {"wantedBytes": publishing.wanted, "standsBytes": publishing.stands, "trouble": trouble}
 
 
 def _conflict(conflict: Conflict) -> dict[str, object]:

@@ -21,6 +21,7 @@ from plimsoll.policies import overcommit_selector, overcommit_swap
 from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
+from plimsoll.policies.overcommit_offer import Offer, offer
 from plimsoll.policies.overcommit_pod import Remembered, Seen, look
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
 from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
@@ -49,6 +50,7 @@ class State(NamedTuple):
     writes: Writes = Writes()
     alarm: Alarm = Alarm()
     limits: Limits = Limits()
+    offer: Offer = Offer()
     pods: tuple[tuple[str, Remembered], ...] = ()
 
 
@@ -96,12 +98,15 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         freed = [empty(each, NAME, swappiness) for each in seen]
         reclaims.extend(each for each, _ in freed if each is not None)
         seen = [each for _, each in freed]
+    available = snapshot.node.memory_available_bytes
+    offered = offer(state.offer, ratio.offloaded, ground.now, available=available, total=memory_total)
     figures = replace(
         of_node(ratio, config, pause),
         write_budget=None if unworn(device) else writes.allow(),
         write_limit=None if unworn(device) else config.write_rate,
         write_rate=writes.rate,
         write_mean=writes.mean,
+        offer=offered.size,
         life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
@@ -116,6 +121,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
             writes=writes,
             alarm=alarm,
             limits=limits,
+            offer=offered,
             pods=tuple(sorted((each.uid, each.kept) for each in seen)),
         ),
         lacking=overcommit_selector.lacking(config, ground.available),

@@ -65,6 +65,13 @@ Not empty when the agent turns the swap device on or off itself.
 {{- end }}
 
 {{/*
+Not empty when what overcommit makes available is published on the node.
+*/}}
+{{- define "plimsoll.publishes" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .publish) "true") }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/*
 Bringing memory back takes its time before anything else that the agent does in the end.
 */}}
 {{- define "plimsoll.gracePeriod" -}}

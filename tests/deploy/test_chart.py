@@ -110,6 +110,7 @@ def test_only_what_the_agent_cannot_follow_restarts_the_pods():
         ({}, 30),
         ({"mode": "observe", "onExit": "drain"}, 30),
         ({"mode": "enforce", "onExit": "drain"}, 90),
+        ({"mode": "enforce", "activate": True, "swapDevice": "/dev/vdb"}, 30),
         ({"mode": "enforce", "onExit": "drain", "drainTimeout": "1m30s"}, 120),
         ({"mode": "enforce", "onExit": "drain", "drainTimeout": "1h"}, 3630),
         ({"mode": "enforce", "onExit": "drain", "drainTimeout": 45}, 75),

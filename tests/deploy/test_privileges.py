@@ -55,6 +55,10 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "onExit": "drain"}}},
         {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw"}},
     ),
+    "a swap device that is turned on": (
+        {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "activate": True}}},
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw"}},
+    ),
     "memory that is published": (
         publishing(),
         {**ENFORCE, "rules": ENFORCE["rules"] | {("", "nodes/status", "patch")}},

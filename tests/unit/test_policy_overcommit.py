@@ -433,4 +433,4 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP}

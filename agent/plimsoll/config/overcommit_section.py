@@ -101,6 +101,7 @@ class OvercommitSection(Section):
         None,
         description="The device only low-priority pods may swap to: a path, UUID=… or LABEL=… as mkswap gave it.",
     )
+    activate: StrictBool = Field(False, description="Turn swapDevice on (swapon) where it is not. mkswap is never run.")
     watermark: Annotated[float, Field(strict=True, ge=0.0001, le=0.05)] = Field(
         0.001,
         description="Share of time a pod may wait for swap, on the average; ten minutes' worth may come at once.",
@@ -163,6 +164,8 @@ class OvercommitSection(Section):
             raise ValueError("podRatio below ratio would keep it from ever being reached")
         if self.target == "ratio" and self.budget is not None:
             raise ValueError("a budget counts only with target: budget")
+        if self.activate and self.swap_device is None:
+            raise ValueError("activate needs a swapDevice")
         if self.swap_device is not None and _DEVICE.fullmatch(self.swap_device) is None:
             raise ValueError("swapDevice must be an absolute path, UUID=… or LABEL=…")
         return self

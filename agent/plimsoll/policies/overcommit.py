@@ -14,7 +14,7 @@ from typing import NamedTuple
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
 from plimsoll.model.overcommit import Pause
-from plimsoll.model.plan import Knob, Selector, Watch, Write, cgroup
+from plimsoll.model.plan import Knob, OnExit, Selector, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
 from plimsoll.policies import overcommit_selector, overcommit_swap
@@ -41,7 +41,10 @@ _EARLY = 0.95  # of an interval: a tick that comes a little early must not wait 
 
 
 class State(NamedTuple):
-    """``at``: the last decision; ``asked``: when pods were last asked. The rest is each module's own."""
+    """
+    ``at``: the last decision; ``asked``: when pods were last asked. ``closing``: the others were to be kept off a
+    device that is not in use yet. The rest is each module's own.
+    """
 
     at: float | None = None
     asked: float = float("-inf")
@@ -51,6 +54,7 @@ class State(NamedTuple):
     alarm: Alarm = Alarm()
     limits: Limits = Limits()
     offer: Offer = Offer()
+    closing: bool = False
     pods: tuple[tuple[str, Remembered], ...] = ()
 
 
@@ -76,7 +80,11 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     pause, missing = _impossible(config, device, route, selector)
     ratio = measure(ground.levels.values(), config, reached=state.reached)
     if pause is not Pause.NONE or device is None or route is None or selector is None:
-        return Decision((), State(), lacking=missing, overcommit=of_node(ratio, config, pause))
+        figures = of_node(ratio, config, pause)
+        if pause is Pause.NO_DEVICE and config.activate and device is not None and route is not None:
+            wanted, closing = _activation(route, ground, device, config, state)
+            return Decision(wanted, State(closing=closing), lacking=missing, overcommit=figures)
+        return Decision((), State(), lacking=missing, overcommit=figures)
     alarm = listen(snapshot.pods, ground.now, ground.seconds, config.high_pressure_limit, state.alarm)
     writes = account(state.writes, device, config.write_rate, ground.seconds)
     limits = overcommit_swap.limit(_open(ground, willing), device, config.device_floor, config.pod_ratio, state.limits)
@@ -112,7 +120,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
     )
     return Decision(
-        tuple(_writes(route, ground, willing, device, limits)),
+        (*_writes(route, ground, willing, device, limits), *_active(device, config)),
         State(
             at=ground.now,
             asked=ground.now if due else state.asked,
@@ -167,6 +175,26 @@ def _impossible(
     if selector is None:
         return Pause.NO_RECLAIM, (overcommit_selector.RECLAIM,)
     return Pause.NONE, ()
+
+
+def _active(device: SwapDevice, config: OvercommitSection) -> tuple[Write, ...]:
+    """That the device is in use, where the agent sees to that."""
+    on_exit = OnExit.RESTORE if config.on_exit == "drain" else OnExit.KEEP
+    write = overcommit_swap.activate_write(device, on_exit) if config.activate else None
+    return () if write is None else (write,)
+
+
+def _activation(
+    route: Route, ground: _Ground, device: SwapDevice, config: OvercommitSection, state: State
+) -> tuple[tuple[Write, ...], bool]:
+    """What is to be done about a device that is not in use, and whether the others are to be kept off it by now."""
+    activate = _active(device, config)
+    if not activate:
+        return (), False
+    others = _writes(route, ground, (), device, Limits())
+    # The others are kept off before it is there, not after.
+    shut = state.closing and (route is Route.SWAPFILE or overcommit_swap.closed(ground.others))
+    return (*others, *(activate if shut else ())), True
 
 
 def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
@@ -234,7 +262,7 @@ POLICY: Policy[OvercommitSection, State] = Policy(
     # What hurts is looked at in every tick; memory is asked for at the configured interval.
     interval=0.0,
     needs=("cgroup", "kubepods"),
-    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE}),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP}),
     initial=State(),
     decide=decide,
     reclaims=True,

@@ -61,7 +61,7 @@ Not empty when a policy writes.
 Not empty when the agent turns the swap device on or off itself.
 */}}
 {{- define "plimsoll.swaps" -}}
-{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .onExit) "drain") }}true{{ end }}{{ end }}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (or (eq (toString .onExit) "drain") (eq (toString .activate) "true")) }}true{{ end }}{{ end }}
 {{- end }}
 
 {{/*
@@ -76,7 +76,7 @@ Bringing memory back takes its time before anything else that the agent does in 
 */}}
 {{- define "plimsoll.gracePeriod" -}}
 {{- $drain := 0 -}}
-{{- if include "plimsoll.swaps" . -}}
+{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") -}}
 {{- $text := toString (dig "drainTimeout" "60s" .Values.config.overcommit) -}}
 {{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 -}}
 {{- $found := regexFind (printf "[0-9]+%s" $unit) (regexReplaceAll "[0-9]+ms" $text "") | trimSuffix $unit -}}

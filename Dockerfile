@@ -44,6 +44,11 @@ RUN apt-get update \
 COPY --from=build /opt/plimsoll /opt/plimsoll
 COPY --from=program /program /
 ARG VERSION="" REVISION=""
+# What is in it: /usr/share/plimsoll/sbom.cdx.json.
+RUN --mount=type=bind,source=deploy/sbom.py,target=/tmp/sbom.py \
+    mkdir /usr/share/plimsoll \
+ && /opt/plimsoll/bin/python -I /tmp/sbom.py "${VERSION}" /opt/plimsoll/lib/python3*/site-packages \
+    > /usr/share/plimsoll/sbom.cdx.json
 LABEL org.opencontainers.image.title="Plimsoll" \
       org.opencontainers.image.description="Kubernetes node agent for co-locating latency-critical and batch pods" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -78,6 +78,7 @@ lock: $(STAMPS)/dev ## Resolve the dependencies again into the lock files
 	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --group build -o requirements-build.lock
 	$(BIN)/uv pip compile --universal --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml --group dev -o requirements-dev.lock
+	printf 'checkov==3.3.30\n' | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 - -o tests/deploy/checkov.lock
 
 clean: ## Remove everything made here
 	rm -rf agent/plimsoll/_native*.so $(VENV) $(STAMPS) build dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -1,5 +1,6 @@
 """
-The generated parts of the documentation: the metrics from their families, the configuration from its schema.
+The generated parts of the documentation: the metrics from their families, the configuration from its schema, what
+checkers find from the list of what is exempted.
 
 ``python -m tests.reference`` writes them into ``docs/`` between their marks; a test holds them in step.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from plimsoll.config.schema import json_schema
 from plimsoll.exporter.families import FAMILIES
+from tests.deploy.exemptions import EXEMPTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- made by python -m tests.reference -->", "<!-- end -->"
@@ -22,6 +24,15 @@ def metrics() -> str:
     """Every family of the agent as a table."""
     rows = ((f"`{each.name}`", each.kind, _code(each.labels), each.help) for each in FAMILIES)
     return _table(("metric", "kind", "labels", "meaning"), rows)
+
+
+def exemptions() -> str:
+    """What others' checkers find and why it stays, as a table."""
+    head = ("checker", "check", "for", "what it misses", "why it stays")
+    rows = (
+        (each.checker, f"`{each.check}`", _code(sorted(each.targets)), each.about, each.reason) for each in EXEMPTIONS
+    )
+    return _table(head, rows)
 
 
 def configuration() -> str:
@@ -111,7 +122,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"metrics.md": metrics, "configuration.md": configuration}
+PAGES: dict[str, Callable[[], str]] = {
+    "metrics.md": metrics,
+    "configuration.md": configuration,
+    "security.md": exemptions,
+}
 
 
 def in_step(text: str, made: str) -> str:

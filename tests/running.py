@@ -24,9 +24,9 @@ def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[st
     return done
 
 
-def until(condition, what: str):
+def until(condition, what: str, seconds: float = 60):
     """Wait for a condition; the deadline only bounds a failure."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.05)

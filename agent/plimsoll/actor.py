@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from plimsoll.actuators.applier import Applier
+from plimsoll.actuators.evicting import Evictions, Evictor
 from plimsoll.actuators.journal import Journal, State
 from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.config.schema import Config
@@ -25,6 +26,7 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.isst.registers import REGISTERS
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.proc import read_boot_id
+from plimsoll.kernel.reclaim.damon import DamonMemory
 from plimsoll.kernel.reclaim.mglru import GenerationalMemory
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
@@ -54,7 +56,7 @@ _Outcomes = tuple[tuple[Result, ...], tuple[Result, ...]]
 
 class Actor:
     """
-    The hands of one agent on one host.
+    The hands of one agent on one host. ``evictor``: who evicts, ``None`` where nobody can.
 
     ``host``, ``hierarchies`` and ``speed_select`` stay the caller's. ``state_directory`` is a path below the host's
     root, whose lock the caller holds unless ``read_only``: then nothing is ever written, and :meth:`act` only says what
@@ -71,11 +73,13 @@ class Actor:
         *,
         clock: Callable[[], float] = time.monotonic,
         read_only: bool = False,
+        evictor: Evictor | None = None,
     ) -> None:
         self._host = host
         self._hierarchies = hierarchies
         self._config = config
         self._enrolled = registry.configured(config)
+        self._evictions = Evictions(None if read_only else evictor)
         self._reclaim_counts: Counter[tuple[str, Outcome]] = Counter()
         self._past: registry.Past = {}
         self._clock = clock
@@ -98,7 +102,12 @@ class Actor:
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
         self._worker: Worker[_Outcomes] = Worker("act", clock)
-        self.reclaimer = Reclaimer(hierarchies, (GenerationalMemory(host, clock=clock),), clock=clock)
+        self._damon: Worker[None] = Worker("damon", clock)
+        selectors = (
+            DamonMemory(host, hierarchies, apart=lambda change: self._damon.call(change, deadline=0.0)),
+            GenerationalMemory(host, clock=clock),
+        )
+        self.reclaimer = Reclaimer(hierarchies, selectors, clock=clock)
         self._reclaims: Worker[None] = Worker("reclaim", clock)
 
     def reconfigure(self, config: Config) -> None:
@@ -123,6 +132,9 @@ class Actor:
         observed: tuple[Result, ...] = ()
         stuck = 0.0
         self._reclaim(decisions)
+        evicted = self._evictions.want(decisions.plan.evictions)
+        would_evict = decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ())
+        self._evictions.observe(would_evict)
         if decisions.ready:
             answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
             if isinstance(answer, Stuck):
@@ -158,6 +170,10 @@ class Actor:
             adopted=self._adoption_news(),
             reclaimed=self._taken(),
             reclaims=dict(self._reclaim_counts),
+            would_evict=would_evict,
+            evicted=evicted,
+            evictions=self._evictions.counts,
+            evictions_observed=self._evictions.observed,
         )
 
     def _wanted_pace(self, reports: Sequence[Report]) -> float:
@@ -174,13 +190,17 @@ class Actor:
         # A request is made once, and takes longer than a tick: it goes on while its pod is watched and nothing alarms.
         alarmed = any(each.overcommit and each.overcommit.pause is not Pause.NONE for each in decisions.reports)
         self.reclaimer.want(() if alarmed else (each.pod for each in plan.watches))
+        self.reclaimer.keep(each.pod for each in plan.watches if not each.halt)
         if not plan.watches and not self.reclaimer.watching:
             return
         self._reclaims.call(lambda: self._run_reclaims(plan), deadline=0.0)
 
     def _run_reclaims(self, plan: Plan) -> None:
         try:
+            before = self.reclaimer.failing
             self.reclaimer.run(plan.watches, plan.reclaims, RECLAIM_SECONDS)
+            for each in set(self.reclaimer.failing) - set(before):
+                _log.warning(Event.SELECTOR_FAILED, selector=each, limit=each)
         except Exception:  # noqa: BLE001 - nobody waits for this call, so nobody else would hear of it
             _log.exception(Event.TICK_FAILED, source="reclaim", limit="reclaim")
 
@@ -246,7 +266,11 @@ class Actor:
 
         What could not be put back stays in the journal.
         """
-        if self._read_only or not self._applier.held:
+        if self._read_only:
+            return ()
+        # What pages out by itself must not go on while limits are lifted.
+        self.reclaimer.keep(())
+        if not self._applier.held:
             return ()
         end = self._clock() + seconds
         answer = self._worker.call(lambda: (self._applier.restore(end, kept=kept), ()), seconds + 1)
@@ -268,6 +292,11 @@ class Actor:
         return self._applier.held
 
     @property
+    def staying(self) -> int:
+        """How many of them cannot be taken back, or shall not."""
+        return self._applier.staying
+
+    @property
     def enforces(self) -> bool:
         """Whether any policy may write."""
         return any(each.mode is Mode.ENFORCE for each in self._enrolled)
@@ -280,6 +309,7 @@ class Actor:
         else:
             _log.error(Event.SOURCE_STUCK, source="reclaim", seconds=RECLAIM_END_SECONDS)
         self._reclaims.stop()
+        self._damon.stop()
         self._worker.stop()
         self._journal.close()
 

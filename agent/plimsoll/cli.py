@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from plimsoll import __version__, status
+from plimsoll import __version__, retire, status
 from plimsoll.config.loader import ConfigFile, load_config
 from plimsoll.config.problem import ConfigError
 from plimsoll.config.quantity import whole
@@ -70,13 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--listen", metavar="ADDRESS:PORT", help="overrides http.listen")
     _state(run)
     run.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself")
-    run.add_argument(
-        "--lock-wait",
-        type=_seconds,
-        default=LOCK_WAIT,
-        metavar="SECONDS",
-        help="how long another agent on this node may go on; 0: not at all (default: %(default)g)",
-    )
+    _lock_wait(run, LOCK_WAIT)
     _record(run)
     run.add_argument(
         "--record-max", type=_size, default=RECORD_BYTES, metavar="SIZE", help="of the recording: 256Mi, 1Gi"
@@ -109,7 +103,17 @@ def _parser() -> argparse.ArgumentParser:
         help="this node (default: $NODE_NAME, the host name)",
     )
     restored.add_argument("--all", action="store_true", help="also what is meant to stay, as far as the kernel lets it")
+    restored.add_argument(
+        "--forget",
+        action="store_true",
+        help="no agent is to come any more: remove its files, too, if nothing is left that could be put back",
+    )
+    _lock_wait(restored, 0.0)
     restored.set_defaults(run=_restore)
+
+    retire.add_arguments(
+        commands.add_parser("retire", help="after the last agent: wait for all nodes, take back what was told of pods")
+    )
 
     doctor = commands.add_parser("doctor", help="what this node can do and, where it cannot, why and the cure")
     doctor.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
@@ -156,6 +160,16 @@ def _host(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
 def _state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dir", metavar="DIR", default="/run/plimsoll", help="below the root; holds the lock and the journal"
+    )
+
+
+def _lock_wait(parser: argparse.ArgumentParser, default: float) -> None:
+    parser.add_argument(
+        "--lock-wait",
+        type=_seconds,
+        default=default,
+        metavar="SECONDS",
+        help="how long another agent on this node may go on; 0: not at all (default: %(default)g)",
     )
 
 
@@ -252,11 +266,19 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _restore(options: argparse.Namespace) -> int:
     config = ConfigFile(options.config).config if options.config else None
-    results, left, drained = restore(options.root, options.state_dir, kept=options.all, config=config)
-    if drained is not None:
+    found = restore(
+        options.root,
+        options.state_dir,
+        kept=options.all,
+        lock_wait=options.lock_wait,
+        forget=options.forget,
+        config=config,
+    )
+    if found.drained is not None:
+        drained = found.drained
         stays = "unknown" if drained.left is None else f"{drained.left >> 20} MiB"
         print(f"Brought back from the swap device: {drained.outcome}; still there: {stays}. {drained.detail}".rstrip())
-    for each in results:
+    for each in found.results:
         write = each.write
         print(f"{write.target.path or 'the node'}  {write.knob}: {each.before} -> {each.after}: {each.outcome}")
     withdrawn = True
@@ -265,9 +287,13 @@ def _restore(options: argparse.Namespace) -> int:
         withdrawn = published.known
         said = "withdrawn" if withdrawn else f"not withdrawn: {(published.trouble or ('', 'no answer'))[1]}"
         print(f"{RESOURCE} of {options.node_name}: {said}.")
-    done = sum(each.outcome is Outcome.OK for each in results)
-    print(f"{done} knobs put back, {left} left.")
-    return EX_OK if left == 0 and withdrawn else EX_FAILED
+    done = sum(each.outcome is Outcome.OK for each in found.results)
+    print(f"{done} knobs put back, {found.left} left.")
+    for name in found.kept:
+        print(f"{options.state_dir}/{name} stays: it is not the agent's, or was put aside for a person to look at.")
+    # What no agent could put back is no reason to try again.
+    restored = found.left == 0 or (options.forget and found.left == found.staying)
+    return EX_OK if restored and withdrawn else EX_FAILED
 
 
 def _doctor(options: argparse.Namespace) -> int:

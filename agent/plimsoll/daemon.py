@@ -31,6 +31,7 @@ from plimsoll.options import Options
 from plimsoll.policies.preemption import NOT_REVERSIBLE
 from plimsoll.recording import recorder_of
 from plimsoll.sources.kube.announcing import Announcer
+from plimsoll.sources.kube.evicting import Evictor
 from plimsoll.sources.kube.publishing import Publisher
 
 CONFIG_SECONDS = 5.0
@@ -71,6 +72,7 @@ class Agent:
         self._actor: Actor | None = None
         self._audit: AuditLog | None = None
         self._announcer: Announcer | None = None
+        self._evictor: Evictor | None = None
         self._publisher: Publisher | None = None
         self._recorder = recorder_of(options)
         self._started = clock()
@@ -120,6 +122,8 @@ class Agent:
             # Collecting writes nothing, so an agent without a state directory is worth having; one that acts is not.
             _log.warning(Event.STATE_DIR_UNUSABLE, path=self._options.state_dir, outcome=taken.outcome)
         self._observer.state_directory = taken
+        if self._options.pods is None and isinstance(taken, Held):
+            self._evictor = self._observer.evictions = Evictor(kubeconfig=self._options.kubeconfig, clock=self._clock)
         # Without the lock another agent may be writing: only what would be written is said.
         actor = self._actor = Actor(
             self._observer.host,
@@ -129,6 +133,7 @@ class Agent:
             self._config,
             clock=self._clock,
             read_only=not isinstance(taken, Held),
+            evictor=self._evictor,
         )
         self._observer.reclaimed = actor.reclaimer
         self._observer.registers_held = actor.registers_held
@@ -150,6 +155,8 @@ class Agent:
                 self._publisher.start()
             if self._announcer is not None:
                 self._announcer.start()
+            if self._evictor is not None:
+                self._evictor.start()
             _log.info(
                 Event.AGENT_STARTED,
                 version=__version__,
@@ -162,7 +169,10 @@ class Agent:
         finally:
             # First of all, and while the source still knows the pods: the kubelet does not wait for long.
             actor.drain()
-            self._record(Acting(results=actor.restore()))
+            results = actor.restore()
+            if self._evictor is not None:
+                self._evictor.stop()
+            self._record(Acting(results=results, evicted=() if self._evictor is None else self._evictor.take()))
             actor.close()
             if self._publisher is not None:
                 self._publisher.stop()

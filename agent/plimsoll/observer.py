@@ -16,10 +16,13 @@ from plimsoll.config.schema import Config, PrioritySection
 from plimsoll.kernel.batch import BatchReader
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.io_traffic import IoTraffic
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.probe import probe
+from plimsoll.kernel.reason import Reason
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
+from plimsoll.model.eviction import Attempt
 from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, PodSet, Snapshot, SourceState
 from plimsoll.options import Options
@@ -30,6 +33,7 @@ from plimsoll.sources.kube import KubePods
 from plimsoll.sources.manifests import ManifestPods
 from plimsoll.sources.node import NodeFiles
 from plimsoll.sources.swap import Nothing, Reclaimed, SwapSource, with_cold
+from plimsoll.sources.traffic import PodTraffic
 from plimsoll.sources.worker import Stuck, Worker
 
 # The node's abilities change rarely (a boot, a mount, a module): look again now and then.
@@ -52,6 +56,32 @@ class PodSource(Protocol):
     def observe(self, priority: PrioritySection) -> PodSet: ...
 
 
+class Evictions(Protocol):
+    """What whoever has pods evicted knows of it."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]: ...
+
+
+class _NoEvictions:
+    """Nobody has pods evicted."""
+
+    attempts: tuple[Attempt, ...] = ()
+
+
+def _eviction_api(options: Options) -> Capability:
+    """Whether there is anybody to ask for an eviction."""
+    if options.pods is None:
+        return Capability("eviction-api", available=True, detail="Pods can be evicted through the API server.")
+    return Capability(
+        "eviction-api",
+        available=False,
+        reason=Reason.NO_API_SERVER.value,
+        detail="The pods come from a folder of files: nobody can be asked to evict one.",
+        cure="Run the agent in the cluster, or with --kubeconfig FILE, if you want evictions.",
+    )
+
+
 def pod_source(options: Options, clock: Callable[[], float] = time.monotonic) -> PodSource:
     """The source the options name. Raises OSError and ValueError for one that cannot be: see the sources."""
     if options.pods is not None:
@@ -65,6 +95,7 @@ def _scope(config: Config) -> Scope:
         derived=config.pressure.derived,
         cpus=config.frequency.mode != "off",
         memory=_swap_wanted(config),
+        usage=config.eviction.mode != "off",
     )
 
 
@@ -80,6 +111,7 @@ class _Sources(NamedTuple):
     swap: SwapSource | None
     disks: NodeDisks | None
     frequency: NodeFrequency | None
+    traffic: PodTraffic | None
 
 
 class Observer:
@@ -108,8 +140,11 @@ class Observer:
         self._frequency = self._frequency_source()
         self.registers_held: Callable[[], bool] = lambda: False
         """Whether the registers of Speed Select are as an agent left them. Called on the observer's own thread."""
+        self._traffic = self._traffic_source()
         self.reclaimed: Reclaimed = Nothing()
         """Whoever reclaims memory, once there is somebody."""
+        self.evictions: Evictions = _NoEvictions()
+        """Whoever has pods evicted, likewise."""
         self._worker: Worker[tuple[tuple[PodSample, ...], NodeSample]] = Worker("observe", clock)
         self._samples: tuple[PodSample, ...] = ()
         self._node_sample = NodeSample()
@@ -135,6 +170,10 @@ class Observer:
             None if self._config.frequency.mode == "off" else NodeFrequency(self.host, self.speed_select, self._clock)
         )
 
+    def _traffic_source(self) -> PodTraffic | None:
+        wanted = self._config.eviction.mode != "off" and self._config.eviction.io is not None
+        return PodTraffic(IoTraffic(self.hierarchies)) if wanted else None
+
     def _pod_cgroups(self) -> PodCgroups:
         return PodCgroups(self.hierarchies, BatchReader(MAX_OPEN_FILES), _scope(self._config), clock=self._clock)
 
@@ -150,12 +189,14 @@ class Observer:
             self._disks = self._disk_source()
         if (self._frequency is None) != (config.frequency.mode == "off"):
             self._frequency = self._frequency_source()
+        if before.eviction != config.eviction:
+            self._traffic = self._traffic_source()
 
     def snapshot(self) -> Snapshot:
         """Observe once. Raises nothing that the kernel or the API server may cause."""
         now = self._clock()
         pods = self._source.observe(self._config.priority)
-        sources = _Sources(self._cgroups, self._swap, self._disks, self._frequency)
+        sources = _Sources(self._cgroups, self._swap, self._disks, self._frequency, self._traffic)
         result = self._worker.call(lambda: self._observe(sources, pods.pods, now), OBSERVE_DEADLINE)
         # While nothing new comes the last figures stand, and the source's age says how old they are. Pods that were
         # deleted meanwhile vanish all the same.
@@ -189,6 +230,7 @@ class Observer:
             capabilities=self._capabilities,
             sources=(pods.state, state),
             poison=pods.poison,
+            evictions=self.evictions.attempts,
         )
 
     def _observe(self, sources: _Sources, pods: Sequence[Pod], now: float) -> tuple[tuple[PodSample, ...], NodeSample]:
@@ -197,6 +239,8 @@ class Observer:
             node = replace(node, disks=sources.disks.sample(now))
         if sources.frequency is not None:
             node = replace(node, frequency=sources.frequency.sample(ours=self.registers_held()))
+        if sources.traffic is not None:
+            samples = sources.traffic.with_rates(samples, now)
         if sources.swap is None:
             return samples, node
         samples = with_cold(samples, self.reclaimed)
@@ -211,9 +255,8 @@ class Observer:
     def _probe(self, now: float) -> None:
         self._probed = now
         before = {each.name: each for each in self._capabilities}
-        self._capabilities = probe(
-            self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory, self.speed_select
-        )
+        found = probe(self.host, self.hierarchies, self._cgroups.kubepods, self.state_directory, self.speed_select)
+        self._capabilities = (*found, _eviction_api(self._options))
         for each in self._capabilities:
             if each.name in before and before[each.name].available != each.available:
                 _log.info(Event.CAPABILITY_CHANGED, capability=each.name, available=each.available, reason=each.reason)

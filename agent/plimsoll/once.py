@@ -7,6 +7,7 @@ The running agent is ``daemon.py``'s business; what they print is the command li
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,9 +15,11 @@ from typing import NamedTuple
 
 from plimsoll import __version__
 from plimsoll.actor import Actor
+from plimsoll.actuators import journal_file
 from plimsoll.config.schema import Config
 from plimsoll.daemon import AlreadyRunning
 from plimsoll.draining import Drained
+from plimsoll.exporter import audit
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.cgroup import Hierarchies
@@ -24,10 +27,11 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.isst.platform import Platform
 from plimsoll.kernel.isst.survey import Survey, survey
 from plimsoll.kernel.kubepods import Kubepods
-from plimsoll.kernel.lock import Held, InstanceLock, Taken
+from plimsoll.kernel.lock import LOCK_NAME, Held, InstanceLock, Taken
 from plimsoll.kernel.probe import probe
 from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.speed_select import SpeedSelect
+from plimsoll.kernel.state_directory import forget as forget_files
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
 from plimsoll.model.publishing import Publishing
@@ -42,6 +46,8 @@ from plimsoll.sources.kube.publishing import Publisher
 PODS_DEADLINE = 30.0
 RESTORE_DEADLINE = 60.0
 WITHDRAW_DEADLINE = 30.0
+STATE_FILES = (*journal_file.FILES, *audit.FILES, LOCK_NAME)
+"""What agents have in their state directory, the lock last."""
 
 
 def node_name_default() -> str:
@@ -134,10 +140,15 @@ def replay(recording: Recording, config: Config | None) -> Iterator[Tick]:
 
 
 class Restored(NamedTuple):
-    """``results``: what was put back; ``left``: how many knobs still are to be; ``drained``: if that was asked for."""
+    """
+    ``left``: knobs still to be put back, of which ``staying`` cannot be or shall not. ``kept``: files that stay.
+    ``drained``: what bringing memory back came to, if that was asked for.
+    """
 
     results: tuple[Result, ...]
     left: int
+    staying: int
+    kept: tuple[str, ...] = ()
     drained: Drained | None = None
 
 
@@ -154,26 +165,44 @@ def withdraw(node_name: str, kubeconfig: str | None) -> Publishing:
     return publisher.state
 
 
-def restore(root: str, state_directory: str, *, kept: bool = False, config: Config | None = None) -> Restored:
+def restore(
+    root: str,
+    state_directory: str,
+    *,
+    kept: bool = False,
+    lock_wait: float = 0.0,
+    forget: bool = False,
+    config: Config | None = None,
+) -> Restored:
     """
     Put back what an agent that no longer runs has left, from its journal alone.
 
-    ``config``: whose ``overcommit.onExit`` is followed before. Raises AlreadyRunning while an agent runs, and OSError
-    for a state directory that cannot be used.
+    ``lock_wait``: for so many seconds an agent may still be ending. ``forget``: no agent is to come any more, so unless
+    something is left that could be put back, its files are removed, too. ``config``: whose ``overcommit.onExit`` is
+    followed before. Raises AlreadyRunning while an agent runs, and OSError for a state directory that cannot be used.
     """
     with HostFs(root) as host:
-        taken = InstanceLock(host, state_directory).acquire()
+        taken = InstanceLock(host, state_directory).wait(lock_wait, threading.Event().wait)
         if isinstance(taken, Taken):
             raise AlreadyRunning(taken.holder_pid)
         if not isinstance(taken, Held):
             raise OSError(f"{taken.path}: {taken.outcome}")
-        with taken, Hierarchies.detect(host) as hierarchies:
-            actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, config or Config())
-            try:
-                drained = actor.drain()
-                return Restored(actor.restore(RESTORE_DEADLINE, kept=kept), actor.held, drained)
-            finally:
-                actor.close()
+        with taken:
+            found = _put_back(host, state_directory, kept=kept, config=config)
+            if not forget or found.left > found.staying:
+                return found
+            return found._replace(kept=forget_files(host, state_directory, STATE_FILES))
+
+
+def _put_back(host: HostFs, state_directory: str, *, kept: bool, config: Config | None) -> Restored:
+    with Hierarchies.detect(host) as hierarchies:
+        actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, config or Config())
+        try:
+            drained = actor.drain()
+            results = actor.restore(RESTORE_DEADLINE, kept=kept)
+            return Restored(results, actor.held, actor.staying, drained=drained)
+        finally:
+            actor.close()
 
 
 def speed_select(root: str) -> Survey | Absence:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plimsoll.model.acting import Acting, Mode
+from plimsoll.model.eviction import Evict
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Result, Target, Write
 
@@ -26,6 +27,9 @@ def plan_lines(acting: Acting) -> Iterator[str]:
             would += f" ({each.outcome})"
         yield f"{mode:7}  {place(write.target)}  {write.knob}: {would}"
         yield f"         {write.reason}"
+    for evict in acting.would_evict:
+        yield f"would evict {evict.namespace}/{evict.name}{beneficiary(evict)}"
+        yield f"         {evict.reason}"
     changes = sum(each.outcome is not Outcome.UNCHANGED for _, each in rows)
     yield f"{changes} of {len(rows)} knobs would change; nothing was written."
 
@@ -47,6 +51,7 @@ def plan_facts(acting: Acting) -> dict[str, object]:
             {"mode": mode, **write_facts(each.write), "before": each.before, "outcome": each.outcome}
             for mode, each in _rows(acting)
         ],
+        "evictions": [evict_facts(each) for each in acting.would_evict],
     }
 
 
@@ -60,6 +65,23 @@ def write_facts(write: Write) -> dict[str, object]:
         "onExit": write.on_exit,
         "reason": write.reason,
     }
+
+
+def evict_facts(evict: Evict) -> dict[str, object]:
+    """One eviction, JSON-ready."""
+    return {
+        "policy": evict.policy,
+        "namespace": evict.namespace,
+        "pod": evict.name,
+        "uid": evict.pod,
+        "reason": evict.reason,
+        "for": evict.sufferer or None,
+    }
+
+
+def beneficiary(evict: Evict) -> str:
+    """For whom, with a blank before it; nothing where it is the node."""
+    return f" for {evict.sufferer}" if evict.sufferer else ""
 
 
 def place(target: Target) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from plimsoll.config.schema import Config
 from plimsoll.exporter.changes import Owner, Owners, owners_of
 from plimsoll.model.acting import Mode, Note, Report
+from plimsoll.model.eviction import Evict
 from plimsoll.model.plan import Conflict, Knob, Plan, Target, Write
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import registry
@@ -48,9 +49,17 @@ class Noted(NamedTuple):
     note: Note
 
 
+class Leaving(NamedTuple):
+    """A pod that is evicted or, with ``mode`` OBSERVE, would be."""
+
+    mode: Mode
+    evict: Evict
+
+
 class Tick(NamedTuple):
     """
-    What one snapshot changed of what is wanted. ``wanted`` counts all that is, changed or not.
+    What one snapshot changed of what is wanted. ``wanted`` counts all that is, changed or not. ``leaving``: pods that
+    are to go now.
 
     ``reports`` are of the policies that fare otherwise than in the tick before. ``noted`` begins to be true,
     ``cleared`` no longer is. ``owners`` and ``pods`` (by UID) name those of this tick and of the one before.
@@ -69,11 +78,13 @@ class Tick(NamedTuple):
     conflicts: tuple[Conflict, ...]
     owners: Owners
     pods: Mapping[str, Owner]
+    leaving: tuple[Leaving, ...] = ()
 
     @property
     def eventful(self) -> bool:
         """Whether anything changed."""
-        return any((self.added, self.changed, self.removed, self.reports, self.noted, self.cleared, self.conflicts))
+        changes = (self.added, self.changed, self.removed, self.reports, self.noted, self.cleared, self.conflicts)
+        return any((*changes, self.leaving))
 
 
 class _Seen(NamedTuple):
@@ -124,6 +135,7 @@ class Replay:
             conflicts=_only(now.conflicts, before.conflicts),
             owners={**before.owners, **now.owners},
             pods={**before.pods, **now.pods},
+            leaving=tuple(Leaving(mode, each) for mode, plan in _plans(decisions) for each in plan.evictions),
         )
 
     def _look(self, snapshot: Snapshot, decisions: registry.Decisions) -> _Seen:
@@ -135,13 +147,17 @@ class Replay:
         if not decisions.ready:
             # Nothing is wanted and nothing released either: what stood, stands.
             return found
-        plans = ((Mode.ENFORCE, decisions.plan), (Mode.OBSERVE, decisions.observed))
+        plans = _plans(decisions)
         wanted = [Wanted(mode, write) for mode, plan in plans for write in plan.writes]
         return found._replace(
             wanted={each.key: each for each in wanted},
             notes={Noted(report.policy, note): None for report in decisions.reports for note in report.notes},
             conflicts=_conflicts(plan for _, plan in plans),
         )
+
+
+def _plans(decisions: registry.Decisions) -> tuple[tuple[Mode, Plan], ...]:
+    return (Mode.ENFORCE, decisions.plan), (Mode.OBSERVE, decisions.observed)
 
 
 def _conflicts(plans: Iterable[Plan]) -> dict[tuple[object, ...], Conflict]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from plimsoll.exporter.changes import Owner, owner_of
 from plimsoll.model.acting import Mode, Report
 from plimsoll.model.plan import Conflict, Target
-from plimsoll.plan_view import place, write_facts
+from plimsoll.plan_view import beneficiary, evict_facts, place, write_facts
 from plimsoll.replay import Noted, Tick, Wanted
 from plimsoll.terminal import Style, printable
 
@@ -42,6 +42,9 @@ def _lines(tick: Tick) -> Iterator[str]:
         yield f"      {write.reason}"
     for mode, write in tick.removed:
         yield f"  - {mode}  {write.knob} = {write.value}  {_target(write.target, tick)}"
+    for mode, evict in tick.leaving:
+        yield f"  x {mode}  evict {evict.namespace}/{evict.name}{beneficiary(evict)}"
+        yield f"      {evict.reason}"
     for kept, dropped in tick.conflicts:
         wishes = f"{kept.policy} wins with {kept.value}, {dropped.policy} wanted {dropped.value}"
         yield f"  ! {kept.knob}: {wishes}  {_target(kept.target, tick)}"
@@ -64,6 +67,7 @@ def tick_facts(tick: Tick) -> dict[str, object]:
             for before, after in tick.changed
         ],
         "removed": [_wish_facts(each, tick) for each in tick.removed],
+        "evictions": [{"mode": mode, **evict_facts(evict)} for mode, evict in tick.leaving],
         "policies": [_report_facts(each) for each in tick.reports],
         "notes": [_noted_facts(each, tick) for each in tick.noted],
         "notesCleared": [_noted_facts(each, tick) for each in tick.cleared],
@@ -78,6 +82,7 @@ class Summary:
         self._ticks = 0
         self._first = self._last = 0.0
         self._wishes: Counter[tuple[str, str, str]] = Counter()
+        self._left: Counter[tuple[str, Mode]] = Counter()
         self._noted: Counter[tuple[str, str]] = Counter()
         self._fares: dict[str, Report] = {}
         self._ticks_of: Counter[tuple[str, Mode, str]] = Counter()
@@ -90,6 +95,7 @@ class Summary:
         self._ticks += 1
         for sign, wishes in (("+", tick.added), ("~", [each.after for each in tick.changed]), ("-", tick.removed)):
             self._wishes.update((each.write.policy, each.write.knob.value, sign) for each in wishes)
+        self._left.update((each.evict.policy, each.mode) for each in tick.leaving)
         self._noted.update((each.policy, each.note.reason) for each in tick.noted)
         self._fares.update((each.policy, each) for each in tick.reports)
         self._ticks_of.update((name, each.mode, each.status.value) for name, each in self._fares.items())
@@ -102,6 +108,8 @@ class Summary:
         for policy, knob in sorted({(policy, knob) for policy, knob, _ in self._wishes}):
             added, changed, removed = (self._wishes[policy, knob, sign] for sign in "+~-")
             yield f"  {policy}: {knob}: {added} added, {changed} changed, {removed} removed"
+        for (policy, mode), count in sorted(self._left.items()):
+            yield f"  {policy}: mode {mode}, {count} evictions"
         for (policy, reason), count in sorted(self._noted.items()):
             yield f"  {policy}: {reason}: {count} times"
 

@@ -52,6 +52,10 @@ COMPONENTS = {
     "kube-apiserver": Component(f"{KUBERNETES}/cmd/kube-apiserver", KUBERNETES),
     "kube-controller-manager": Component(f"{KUBERNETES}/cmd/kube-controller-manager", KUBERNETES),
     "kube-scheduler": Component(f"{KUBERNETES}/cmd/kube-scheduler", KUBERNETES),
+    "kube-score": Component("github.com/zegl/kube-score/cmd/kube-score", "github.com/zegl/kube-score", "kube-score"),
+    "kubeconform": Component(
+        "github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform", "kubeconform"
+    ),
     "kubelet": Component(f"{KUBERNETES}/cmd/kubelet", KUBERNETES),
 }
 

@@ -281,17 +281,13 @@ class ControlPlane:
             EFFECT_SECONDS,
         )
 
-    def token(self, namespace: str, name: str, seconds: int = 3600, *, bound: Json | None = None) -> str:
-        """
-        A bound token of a service account (TokenRequest), and of an object if one is given.
-
-        The API server grants no less than 600 seconds.
-        """
+    def token(self, namespace: str, name: str, seconds: int = 3600) -> str:
+        """A bound token of a service account (TokenRequest). The API server grants no less than 600 seconds."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds} | ({} if bound is None else {"boundObjectRef": bound}),
+            "spec": {"expirationSeconds": seconds},
         }
         token: str = self.request("POST", path, body)["status"]["token"]
         return token

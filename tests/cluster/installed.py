@@ -1,18 +1,15 @@
-"""
-The chart's rights and admission policies in force in a cluster, and the token of an agent's pod there.
-
-Owns which of the chart's objects an API server without kubelets needs. What the token may is the test's.
-"""
+"""The chart's rights and admission policies in a real control plane, and the token of an agent's pod there."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.cluster.control_plane import ControlPlane
 from tests.deploy.helm import render
 
-ACCOUNT = "system:serviceaccount:plimsoll:plimsoll"
-_COLLECTIONS = {
+if TYPE_CHECKING:
+    from tests.cluster.control_plane import ControlPlane
+
+COLLECTIONS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "ServiceAccount": "/api/v1/namespaces/plimsoll/serviceaccounts",
@@ -23,16 +20,16 @@ _COLLECTIONS = {
 Json = dict[str, Any]
 
 
-def install(control_plane: ControlPlane, config: Json, node: str) -> str:
+def installed(control_plane: ControlPlane, node: str, values: Json) -> str:
     """
-    Apply what the chart makes of ``config``, make the node, and give the token of an agent's pod on it.
+    Put the chart's account, rights and policies in force, and give the token of an agent's pod on ``node``.
 
-    Rights and policies come into force a moment after they are written: wait for that.
+    They come into force a moment after: whoever asks, waits for that.
     """
     control_plane.namespace("plimsoll")
-    for item in render({"config": config}, "--skip-schema-validation"):
-        if item["kind"] in _COLLECTIONS:
-            control_plane.apply(_COLLECTIONS[item["kind"]], item)
+    for item in render(values, "--skip-schema-validation"):
+        if item["kind"] in COLLECTIONS:
+            control_plane.apply(COLLECTIONS[item["kind"]], item)
     control_plane.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
     pod: Json = {
         "apiVersion": "v1",
@@ -45,5 +42,14 @@ def install(control_plane: ControlPlane, config: Json, node: str) -> str:
         },
     }
     made = control_plane.request("POST", "/api/v1/namespaces/plimsoll/pods", pod)
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": "agent", "uid": made["metadata"]["uid"]}
-    return control_plane.token("plimsoll", "plimsoll", bound=bound)
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "expirationSeconds": 3600,
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "agent", "uid": made["metadata"]["uid"]},
+        },
+    }
+    path = "/api/v1/namespaces/plimsoll/serviceaccounts/plimsoll/token"
+    token: str = control_plane.request("POST", path, request)["status"]["token"]
+    return token

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installed import install
+from tests.cluster.installed import installed
 from tests.running import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -18,13 +18,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 NODE = "node-1"
 PATCH = "application/strategic-merge-patch+json"
 OURS = {"conditions": [{"type": "plimsoll.io/Odd", "status": "True"}]}
+
 Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def agent(control_plane: ControlPlane) -> str:
     """The token of an agent's pod on NODE, in a cluster where the chart's rights and its policy are in force."""
-    token = install(control_plane, {"notices": {"podConditions": True}}, NODE)
+    token = installed(control_plane, NODE, {"config": {"notices": {"podConditions": True}}})
     probe = a_pod(control_plane, "probe", NODE)
     # Rights and policies come into force a moment after they are written.
     until(lambda: refusal(control_plane, token, probe, OURS) == (), "granted")

@@ -18,7 +18,7 @@ from plimsoll.once import withdraw
 from plimsoll.sources.kube.publishing import Limits, Publisher
 from tests.cluster.api import MERGE_PATCH, ApiError
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installed import install
+from tests.cluster.installed import installed
 from tests.running import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def token(control_plane: ControlPlane) -> str:
     """Of an agent's pod on NODE, in a cluster where the chart's rights and its policy are in force."""
-    found = install(control_plane, CONFIG, NODE)
+    found = installed(control_plane, NODE, {"config": CONFIG})
     control_plane.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": OTHER}})
     status = {
         "capacity": {"cpu": "4", "memory": "8Gi", "example.com/gpu": "2"},

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ahead import made, make_ahead
+from tests.cluster.api import ApiError
 from tests.cluster.build import BuildError, build, build_each
 from tests.cluster.control_plane import PROGRAMS, ControlPlane
 from tests.deploy.image import ImageError, image
+from tests.deploy.monitoring import custom_resources
 from tests.deploy.node import Node, installed
 from tests.reports import shown_when_failing
+from tests.running import until
 
 pytest_runtest_makereport = shown_when_failing("cluster", ControlPlane, "control plane", ControlPlane.logs)
 
@@ -47,3 +50,33 @@ def node(agent_image: str, cluster: ControlPlane, tmp_path_factory: pytest.TempP
     """The chart installed, and its agent running here."""
     with installed(agent_image, cluster, tmp_path_factory.mktemp("node")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def server(cluster: ControlPlane) -> ControlPlane:
+    """With the Prometheus operator's kinds, and the namespaces that everything goes to."""
+    for name in ("plimsoll", "monitoring"):
+        cluster.namespace(name)
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for definition in custom_resources():
+        cluster.request("POST", definitions, definition)
+        path = f"{definitions}/{definition['metadata']['name']}"
+
+        def established(path: str = path) -> bool:
+            conditions = cluster.request("GET", path).get("status", {}).get("conditions") or ()
+            return ("Established", "True") in {(each["type"], each["status"]) for each in conditions}
+
+        until(established, f"{path} established")
+        # The API server serves a kind a moment after it is established.
+        until(lambda kind=definition["spec"]["names"]["plural"]: _served(cluster, kind), "served")
+    return cluster
+
+
+def _served(cluster: ControlPlane, plural: str) -> bool:
+    try:
+        cluster.request("GET", f"/apis/monitoring.coreos.com/v1/namespaces/plimsoll/{plural}")
+    except ApiError as error:
+        if error.status in (404, 429):
+            return False
+        raise
+    return True

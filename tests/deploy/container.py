@@ -20,11 +20,15 @@ from tests.deploy.image import podman
 Json = dict[str, Any]
 
 _POD_FIELDS = {
+    # Where it runs is the scheduler's, and when again the kubelet's.
+    "affinity",
     "automountServiceAccountToken",
     "containers",
     "enableServiceLinks",
+    "initContainers",
     "nodeSelector",
     "priorityClassName",
+    "restartPolicy",
     "securityContext",
     "serviceAccountName",
     "terminationGracePeriodSeconds",
@@ -108,13 +112,21 @@ class PodVolumes:
         return made
 
 
-def command(pod: Json, image: str, volumes: PodVolumes, environment: dict[str, str], cgroup: str) -> list[str]:
+def command(
+    pod: Json,
+    image: str,
+    volumes: PodVolumes,
+    environment: dict[str, str],
+    cgroup: str,
+    *,
+    kind: str = "containers",
+) -> list[str]:
     """Arguments of ``podman run``, with the image, without the program's own; ``cgroup`` is the container's parent.
 
-    Raises ValueError for a field that is not known here.
+    The container is the only one of its ``kind``. Raises ValueError for a field that is not known here.
     """
     _know(pod, _POD_FIELDS)
-    (container,) = pod["containers"]
+    (container,) = pod[kind]
     _know(container, _CONTAINER_FIELDS)
     security = {**pod["securityContext"], **container["securityContext"]}
     _know(security, _SECURITY_FIELDS)
@@ -171,6 +183,11 @@ class Container:
     def logs(self) -> str:
         done = podman("logs", self._name, check=False)
         return done.stdout + done.stderr
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does when memory is short."""
+        podman("kill", "--signal=KILL", self._name)
+        podman("wait", self._name)
 
     def stop(self, seconds: int) -> int:
         """SIGTERM, and SIGKILL after some time, as the kubelet does; the exit code."""

@@ -56,7 +56,26 @@ def render(values: Json | None = None, *arguments: str | Path, release: str = "p
     return [each for each in yaml.safe_load_all(text) if each]
 
 
+def installed(objects: Sequence[Json]) -> list[Json]:
+    """Those that ``helm install`` makes."""
+    return [each for each in objects if not _is_hook(each)]
+
+
+def hooks(objects: Sequence[Json]) -> list[Json]:
+    """Those that are made at another time, and removed again."""
+    return [each for each in objects if _is_hook(each)]
+
+
 def only(objects: Sequence[Json], kind: str) -> Json:
+    """The one installed object of a kind."""
+    return one(installed(objects), kind)
+
+
+def one(objects: Sequence[Json], kind: str) -> Json:
     """The one object of a kind."""
     (found,) = (each for each in objects if each["kind"] == kind)
     return found
+
+
+def _is_hook(item: Json) -> bool:
+    return "helm.sh/hook" in item["metadata"].get("annotations", ())

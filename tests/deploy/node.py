@@ -74,13 +74,15 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def installed(agent_image: str, cluster: ControlPlane, folder: Path) -> Iterator[Node]:
-    """Install the chart and run its pod here until the end of the block."""
+def installed(
+    agent_image: str, cluster: ControlPlane, folder: Path, config: dict[str, Any] | None = None
+) -> Iterator[Node]:
+    """Install the chart and run its pod here until the end of the block; ``config`` besides what tests need."""
     port = Port()
     address = f"127.0.0.1:{port.number}"
     # Ours until now; the agent has no SO_REUSEPORT.
     port.close()
-    values = {"config": {**CONFIG, "http": {"listen": address}}}
+    values = {"config": {**CONFIG, **(config or {}), "http": {"listen": address}}}
     kubeconfig = cluster.kubeconfig(folder / "kubeconfig")
     helm(
         "install",

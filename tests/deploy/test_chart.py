@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.deploy import made
-from tests.deploy.helm import CHART, HelmError, helm, only, render
+from tests.deploy.helm import CHART, HelmError, helm, hooks, one, only, render
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 
@@ -138,6 +138,46 @@ def test_the_runbooks_are_where_the_administrator_says():
     assert alerts
     for rule in alerts:
         assert rule["annotations"]["runbook_url"] == f"https://wiki.example.com/x#{rule['alert'].lower()}"
+
+
+def test_cleaning_up_comes_in_its_order():
+    """Rights, then the nodes, then what waits for them; everything is gone afterwards, and Helm waits long enough."""
+    values = {"config": {"preemption": {"mode": "enforce"}}, "postDeleteCleanup": {"timeoutSeconds": 100}}
+    found = hooks(render(values))
+    weights = {each["kind"]: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in found}
+    policies = {each["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for each in found}
+
+    assert max(weight for kind, weight in weights.items() if kind not in ("DaemonSet", "Job")) < weights["DaemonSet"]
+    assert weights["DaemonSet"] < weights["Job"] == max(weights.values())
+    assert policies == {"before-hook-creation,hook-succeeded"}
+    job = one(found, "Job")["spec"]
+    (retire,) = job["template"]["spec"]["containers"]
+    assert retire["args"] == ["retire", "--timeout=100", "--daemonset=plimsoll/plimsoll-cleanup"]
+    assert job["activeDeadlineSeconds"] > 100
+
+
+def test_cleaning_up_goes_where_the_agents_were():
+    """The same nodes, whatever was said about affinity; not beside an agent that is still there; not one's own pods."""
+    terms = [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["mixed"]}]}]
+    other = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}
+    affinity = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}},
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [other]},
+    }
+    config = {"preemption": {"mode": "enforce"}}
+    objects = render({"config": config, "affinity": affinity, "nodeSelector": {"pool": "mixed"}})
+    agents, clean = only(objects, "DaemonSet")["spec"], one(hooks(objects), "DaemonSet")["spec"]
+    there, here = agents["template"]["spec"], clean["template"]["spec"]
+    apart = here["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+
+    assert there["affinity"] == affinity
+    assert here["affinity"]["nodeAffinity"] == affinity["nodeAffinity"]
+    assert apart[0] == other
+    assert apart[1]["labelSelector"]["matchLabels"] == agents["selector"]["matchLabels"]
+    labels = clean["template"]["metadata"]["labels"]
+    assert not apart[1]["labelSelector"]["matchLabels"].items() <= labels.items()
+    for name in ("nodeSelector", "tolerations", "priorityClassName"):
+        assert here[name] == there[name]
 
 
 def test_two_releases_keep_apart():

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 import pytest
 
 from plimsoll import __version__
 from tests.deploy.cgroups import parent
+from tests.deploy.cyclonedx import complaint
 from tests.deploy.image import ImageError, podman
 from tests.support import manifest, v2_node, v2_pod
 
@@ -58,9 +60,44 @@ def test_the_version_with_the_c_reader(agent_image):
     assert next(each["available"] for each in doctor if each["name"] == "native-reader")
 
 
+def test_what_the_hooks_pod_sleeps_with(agent_image):
+    """The one program of Debian's that the chart names by its path."""
+    assert run(agent_image, "0", options=(*NARROW, "--entrypoint=/usr/bin/sleep")).returncode == 0
+
+
 def test_nothing_that_builds_or_downloads(agent_image):
     """No compiler, no pip, and not the client that is left out."""
     assert run(agent_image, "-c", TOOLS, options=("--entrypoint=python",)).stdout.split() == []
+
+
+def installed(image: str) -> set[str]:
+    """What is in the image by its own tools, as package URLs without what is behind the version."""
+    packages = run(image, "--show", "--showformat=pkg:deb/debian/${Package}@${Version}\\n",
+                   options=("--entrypoint=/usr/bin/dpkg-query",)).stdout.split()  # fmt: skip
+    code = "from importlib.metadata import distributions as d\nfor e in d(): print(e.metadata['Name'], e.version)"
+    found = [line.split() for line in run(image, "-c", code, options=("--entrypoint=python",)).stdout.splitlines()]
+    distributions = (f"pkg:pypi/{name.lower().replace('_', '-').replace('.', '-')}@{number}" for name, number in found)
+    return {*packages, *distributions}
+
+
+def test_what_it_is_made_of(agent_image):
+    """The image's own document is a strict CycloneDX one and names exactly what is installed, the program among it."""
+    path = "/usr/share/plimsoll/sbom.cdx.json"
+    text = run(agent_image, path, options=(*NARROW, "--entrypoint=/usr/bin/cat")).stdout
+    found = json.loads(text)
+    components = [unquote(each["purl"].partition("?")[0]) for each in found["components"]]
+
+    assert complaint(text) == ""
+    assert found["metadata"]["component"]["version"] == __version__
+    assert sorted(components) == sorted(installed(agent_image))
+    assert f"pkg:pypi/plimsoll@{__version__}" in components
+    assert len({each["bom-ref"] for each in found["components"]}) == len(components)
+    assert "licenses" in next(each for each in found["components"] if each["name"] == "plimsoll")
+
+
+def test_a_document_that_is_none_would_be_noticed():
+    """The check above can fail."""
+    assert "'y'" in complaint('{"bomFormat": "CycloneDX", "specVersion": "1.6", "y": 1}')
 
 
 def test_nobody_can_change_the_program(agent_image):

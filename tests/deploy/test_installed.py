@@ -176,3 +176,23 @@ def test_an_enforcing_pod_can_write_control_files(node, agent_image, tmp_path):
 
     assert [int(value, 16) for value in re.findall(r"^ ?Cap\w+:\t(\w+)$", done.stdout, re.MULTILINE)] == [0] * 5
     assert (tmp_path / "-run-plimsoll/journal").exists()
+
+
+def test_what_frequencies_need(agent_image, tmp_path):
+    """As rendered: the CPUs' files are on a mount that can be written, the rest of /sys is not, and one capability."""
+    values = {"config": {"frequency": {"mode": "enforce"}}, "frequency": {"speedSelectResource": "squat.ai/isst"}}
+    objects = render(values)
+    spec = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    volumes = PodVolumes(tmp_path, only(objects, "ConfigMap"), {})
+    code = "import os\n"
+    code += "for each in ('/sys', '/sys/devices/system/cpu'): print(bool(os.statvfs(each).f_flag & os.ST_RDONLY))\n"
+    code += "print(*(line for line in open('/proc/self/status') if line.startswith('Cap')))\n"
+    with parent() as place:
+        arguments = command(spec, agent_image, volumes, {}, place)
+        done = podman("run", "--rm", "--entrypoint=python", *arguments, "-I", "-c", code)
+
+    assert done.stdout.split()[:2] == ["True", "False"]
+    masks = dict(re.findall(r"^ ?Cap(\w+):\t(\w+)$", done.stdout, re.MULTILINE))
+    assert {name: int(masks[name], 16) for name in ("Eff", "Prm", "Bnd")} == dict.fromkeys(
+        ("Eff", "Prm", "Bnd"), 1 << 21
+    )

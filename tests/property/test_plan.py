@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.model.plan import NODE, Knob, Target, Write, cgroup, merge, order
+from plimsoll.model.cpus import format_cpus, parse_cpus
+from plimsoll.model.order import order
+from plimsoll.model.plan import NODE, Knob, Target, Write, cgroup, merge
 
 NAMES = ("a", "a/b", "a/b/c", "a/b/d", "a/e", "a/e/f", "g", "g/h")
 PRECEDENCE = ("first", "second", "third")
@@ -89,6 +91,38 @@ def test_no_child_is_wider_than_its_parent_at_any_instant(start, end):
         for name, value in now.items():
             assert width(value) <= width(now.get(name.rpartition("/")[0], "max")), (each, now)
     assert now == end
+
+
+CPUS = st.frozensets(st.integers(0, 7), min_size=1)
+
+
+@st.composite
+def nested_sets(draw: st.DrawFn) -> dict[str, str]:
+    """Sets of CPUs for the whole tree in which no child has a CPU its parent lacks."""
+    values: dict[str, frozenset[int]] = {}
+    for name in NAMES:
+        parent = values.get(name.rpartition("/")[0], frozenset(range(8)))
+        values[name] = (draw(CPUS) & parent) or parent
+    return {name: format_cpus(cpus) for name, cpus in values.items()}
+
+
+@given(nested_sets(), nested_sets(), st.lists(st.integers(-2, 2), min_size=len(NAMES), max_size=len(NAMES)))
+def test_no_set_of_cpus_is_ever_beyond_the_one_above(start, end, phases):
+    """The same of sets that overlap, whatever the phases: two writes for one that has to grow and to shrink."""
+    now = dict(start)
+    changed = [
+        Write(cgroup(name), Knob.CPUSET_CPUS, value, "first", "why", phase=phase)
+        for (name, value), phase in zip(end.items(), phases, strict=True)
+        if value != start[name]
+    ]
+    ordered = order(changed, {each.key: start[each.target.path] for each in changed})
+    for each in ordered:
+        now[each.target.path] = each.value
+        for name, value in now.items():
+            above = now.get(name.rpartition("/")[0])
+            assert above is None or parse_cpus(value) <= parse_cpus(above), (each, now)
+    assert now == end
+    assert all(sum(each.key == write.key for each in ordered) <= 2 for write in changed)
 
 
 @given(WRITES)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from plimsoll.config.policy_sections import PreemptionSection
 from plimsoll.model.acting import Status
-from plimsoll.model.plan import Knob, Target, order
+from plimsoll.model.order import order
+from plimsoll.model.plan import Knob, Target
 from plimsoll.model.pod import Priority, QosClass
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
 from plimsoll.policies import preemption, registry

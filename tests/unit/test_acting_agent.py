@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.running import Running, command, until
+from tests.running import PROGRAM, Running, command, until
 from tests.support import manifest, v2_node, v2_pod, write
 
 KNOBS = {"cpu.idle": "0\n", "cpu.weight": "100\n", "memory.low": "0\n", "memory.min": "0\n"}
@@ -145,6 +146,66 @@ def test_restore_needs_no_agent(node: Node, run: Callable[[], Running]) -> None:
     assert said.rstrip().endswith("0 left.")
     assert node.image() == node.start
     assert "0 knobs put back, 0 left." in command("restore", "--root", node.root).stdout
+
+
+def test_forgetting_leaves_no_trace(node: Node, run: Callable[[], Running]) -> None:
+    """`restore --forget` after a kill: every value, and no file of an agent anywhere."""
+    agent = run()
+    until(lambda: node.idle() == "1\n", "the low pod to give way")
+    agent.process.kill()
+    agent.process.wait(60)
+    assert (node.root / "run/plimsoll/journal").exists()
+
+    command("restore", "--root", node.root, "--forget")
+    assert node.image() == node.start
+    assert not (node.root / "run/plimsoll").exists()
+
+
+def test_forgetting_waits_for_an_agent_that_ends(node: Node, run: Callable[[], Running]) -> None:
+    """The lock is waited for as long as is said, and not longer: an agent that does not end is an error."""
+    agent = run()
+    until(lambda: node.idle() == "1\n", "the low pod to give way")
+    command("restore", "--root", node.root, "--forget", "--lock-wait", "0.2", code=75)
+    assert (node.root / "run/plimsoll/journal").exists()
+
+    with subprocess.Popen(
+        [*PROGRAM, "restore", "--root", str(node.root), "--forget", "--lock-wait", "60"], stdout=subprocess.PIPE
+    ) as waiting:
+        assert agent.stop() == 0
+        assert waiting.wait(60) == 0
+    assert node.image() == node.start
+    assert not (node.root / "run/plimsoll").exists()
+
+
+def test_what_is_left_is_not_forgotten(node: Node, run: Callable[[], Running]) -> None:
+    """A knob that cannot be put back now keeps its original in the journal; a later try has it."""
+    agent = run()
+    until(lambda: node.idle() == "1\n", "the low pod to give way")
+    agent.process.kill()
+    agent.process.wait(60)
+    idle = node.batch / "cpu.idle"
+    idle.rename(idle.with_name("away"))
+    idle.mkdir()
+
+    assert "1 left." in command("restore", "--root", node.root, "--forget", code=1).stdout
+    assert (node.root / "run/plimsoll/journal").exists()
+
+    idle.rmdir()
+    idle.with_name("away").rename(idle)
+    command("restore", "--root", node.root, "--forget")
+    assert node.image() == node.start
+    assert not (node.root / "run/plimsoll").exists()
+
+
+def test_what_a_person_should_see_stays(node: Node) -> None:
+    """A damaged journal was put aside; forgetting names it and leaves it there."""
+    state = node.root / "run/plimsoll"
+    state.mkdir(parents=True)
+    (state / "journal.corrupt-1").write_text("damage")
+
+    said = command("restore", "--root", node.root, "--forget").stdout
+    assert "/run/plimsoll/journal.corrupt-1 stays" in said
+    assert [each.name for each in state.iterdir()] == ["journal.corrupt-1"]
 
 
 def test_a_plan_shows_and_does_nothing(node: Node) -> None:

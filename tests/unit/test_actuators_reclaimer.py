@@ -18,7 +18,7 @@ from tests.acting import Clock, pod
 from tests.fixtures.hosts import trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
 MIB = 1 << 20
@@ -195,6 +195,11 @@ class Recorder:
     def watch(self, watches: Sequence[Watch]) -> None:
         self.calls.append(tuple(each.pod for each in watches))
 
+    usable = True
+
+    def halt(self, keep: Collection[str]) -> None:
+        self.calls.append(sorted(keep))
+
     def advance(self, now: float) -> None:
         self.calls.append(now)
 
@@ -223,3 +228,24 @@ def test_each_selector_has_its_own_pods(node: Path) -> None:
         assert found.cold("uid-0") is None
         found.close()
         assert mglru.calls[-1] == damon.calls[-1] == "closed"
+
+
+def test_halting_reaches_every_selector_at_once(node: Path) -> None:
+    """Beside the worker's turn, from the thread that decides."""
+    mglru, damon = Recorder(Selector.MGLRU), Recorder(Selector.DAMON)
+    with HostFs(str(node)) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, (mglru, damon), clock=Clock())
+        found.keep(["uid-1", "uid-0"])
+        assert mglru.calls == damon.calls == [["uid-0", "uid-1"]]
+        assert found.failing == ()
+        damon.usable = False
+        assert found.failing == ("damon",)
+
+
+def test_the_first_run_comes_without_a_watch(node: Path) -> None:
+    """What an earlier life has left to a selector is found though no pod is watched in this one."""
+    with HostFs(str(node)) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, (), clock=Clock())
+        assert found.watching
+        run(found)
+        assert not found.watching

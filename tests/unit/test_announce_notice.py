@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from plimsoll.config.annotations import REASONS
 from plimsoll.model.acting import Acting, Mode, Note, Report, Status
+from plimsoll.model.eviction import Attempt, Evict
+from plimsoll.model.outcome import Outcome
 from plimsoll.model.pod import Pod, Rejected
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot, SourceState
 from plimsoll.policies import preemption
@@ -264,3 +266,23 @@ def test_what_others_wrote_is_not_ours(condition: object) -> None:
 def test_what_is_no_pod_has_no_conditions(item: object) -> None:
     """A list with odd items is read all the same."""
     assert found_conditions(item) == []
+
+
+def test_a_pod_that_was_evicted_is_spoken_of_for_a_minute() -> None:
+    """Also when it is gone with the next tick; not of one that stayed. Its owner reads why; no condition is made."""
+    evict = Evict(UID.format(7), "batch", "etl", "eviction", "It held most.", "shop/web-1")
+    seen = replace(
+        snapshot(pod(1)),
+        monotonic=1000.0,
+        evictions=(
+            Attempt(evict, Outcome.OK, 941.0),
+            Attempt(evict._replace(pod=UID.format(8)), Outcome.OK, 940.0),
+            Attempt(evict._replace(pod=UID.format(9)), Outcome.BUDGET, 999.0),
+            Attempt(evict._replace(pod=UID.format(10)), None, 999.0),
+        ),
+    )
+    found = said_in(seen, None, FACTS)
+    assert found is not None
+    ref = PodRef(UID.format(7), "batch", "etl", managed=False)
+    assert found.notices == {(UID.format(7), "Evicted"): Notice(ref, "eviction", "Evicted", "It held most.")}
+    assert set(found.pods) == {UID.format(1), UID.format(7)}

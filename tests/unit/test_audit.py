@@ -15,7 +15,7 @@ from plimsoll.exporter.audit import NAME, AuditLog
 from plimsoll.model.acting import Acting, Mode, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Result
-from tests.fixtures.snapshots import IDLED, write
+from tests.fixtures.snapshots import IDLED, evicting, write
 
 UNIX = 1_795_507_200.25
 NAMES = {"kubepods/pod1": ("shop", "web")}
@@ -69,6 +69,7 @@ def test_a_line_tells_everything(tmp_path):
     assert first == {
         "time": "2026-11-24T08:00:00.250Z",
         "sequence": 7,
+        "action": "write",
         "target": "kubepods/pod1",
         "namespace": "shop",
         "pod": "web",
@@ -217,3 +218,18 @@ def test_no_descriptor_is_left_open(tmp_path):
 
     assert log.lost == 1
     assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_evictions(tmp_path):
+    """What became of each, with the API server's words; and those that would have been."""
+    with audit(tmp_path) as log:
+        log.record(3, UNIX, evicting(Acting()), NAMES)
+        log.record(4, UNIX, Acting(), NAMES)
+
+    lines = told(tmp_path / NAME)
+    assert [(each["action"], each["outcome"], each["pod"], each["observed"]) for each in lines] == [
+        ("evict", "ok", "etl", False),
+        ("evict", "budget", "etl", False),
+        ("evict", "ok", "would", True),
+    ]
+    assert lines[1]["reason"] == "It held most. Done for shop/web. evict: 429"

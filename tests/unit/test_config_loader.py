@@ -60,7 +60,7 @@ def test_every_mistake_is_told_at_once_with_its_line_and_cure():
         "f.yaml:9: http.listen: 5 has the wrong type, give text (in quotes)",
         (
             "f.yaml:10: speed: there is no such key, use one of: "
-            "frequency, http, ioLimit, log, notices, overcommit, preemption, pressure, priority"
+            "eviction, frequency, http, ioLimit, log, notices, overcommit, preemption, pressure, priority"
         ),
     ]
 

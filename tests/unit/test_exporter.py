@@ -25,6 +25,8 @@ from tests.fixtures.snapshots import (
     BAD_SOURCES,
     FACTS,
     busy,
+    evicting,
+    grouped,
     overcommitted,
     pod,
     pod_sample,
@@ -71,8 +73,8 @@ def test_the_whole_page_is_the_librarys():
     told = Announcing(frozenset({Channel.EVENT}), "", {Channel.EVENT: 3}, {(Channel.EVENT, "forbidden"): 1}, 2, 4)
     published = Publishing(2 << 30, 1 << 30, known=True, sent=2, failed={"forbidden": 1})
     facts = replace(FACTS, audit_lines_lost=2, announcing=told, publishing=published)
-    seen, acting = overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble())
-    families = list(exporter.families(seen, facts, tls, acting))
+    seen, acting = grouped(*overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble()))
+    families = list(exporter.families(seen, facts, tls, evicting(acting)))
 
     ours = _values(render(families).decode())
     library = _values(generate_latest(_Fixed(families)).decode())

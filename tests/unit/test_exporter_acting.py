@@ -19,7 +19,7 @@ from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, pod, snapshot, trouble, write
+from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, evicting, grouped, pod, snapshot, trouble, write
 
 OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
 
@@ -131,6 +131,7 @@ def test_a_policy_in_the_status():
             "wouldChange": None,
             "lacking": ["memory-low"],
             "failures": {"exception": 2},
+            "eviction": None,
             "noteCount": 2,
         }
     ]
@@ -165,6 +166,7 @@ def test_changes_in_the_status():
     assert written == {
         "time": 1_795_507_201.0,
         "sequence": 1,
+        "action": "write",
         "target": "kubepods/x",
         "namespace": "shop",
         "pod": "web-1",
@@ -195,6 +197,40 @@ def test_everything_in_the_status_is_bounded():
     assert document["policies"][0]["noteCount"] == document["acting"]["conflictCount"] == 3000
     assert document["policies"][0]["wouldChange"] == 3000
     assert len(json.dumps(document)) < 200_000
+
+
+def test_frequency_groups_as_metrics_and_data():
+    """Both groups, line by line, and what is not known as nothing; the same as /status.json has it."""
+    seen, acting = grouped(snapshot(()), Acting())
+    exporter = Exporter(PressureSection())
+    exporter.observe(seen, FACTS, acting)
+    text = exporter.text().decode()
+
+    assert [each for each in text.splitlines() if each.startswith(("plimsoll_frequency", "plimsoll_package"))] == [
+        'plimsoll_frequency_backend{backend="tpmi"} 1',
+        "plimsoll_frequency_held_seconds 2.0",
+        'plimsoll_package_power_watts{package="0"} 123.25',
+        'plimsoll_frequency_group_units{group="high"} 2',
+        'plimsoll_frequency_group_units{group="low"} 6',
+        'plimsoll_frequency_group_units{group="neither"} 0',
+        'plimsoll_frequency_group_cpus{group="high"} 4',
+        'plimsoll_frequency_group_cpus{group="low"} 12',
+        'plimsoll_frequency_group_cpus{group="neither"} 0',
+        'plimsoll_frequency_group_hertz{group="high"} 3400500000.0',
+        'plimsoll_frequency_group_hertz{group="low"} 1400000000.0',
+        'plimsoll_frequency_astray_cpus{group="high"} 1',
+        'plimsoll_frequency_astray_cpus{group="low"} 0',
+        "plimsoll_frequency_target_cpus 3.5",
+        "plimsoll_frequency_demand_cpus 2.25",
+        "plimsoll_frequency_moves_total 7",
+        'plimsoll_frequency_last_change{reason="used"} 1',
+    ]
+    found = json.loads(json.dumps(status(seen, FACTS, acting=acting)))["frequency"]
+    assert found["groups"]["high"] == {"units": 2, "cpus": "0-1,8-9", "megahertz": 3400, "astray": "1"}
+    assert found["groups"]["neither"] == {"units": 0, "cpus": "", "megahertz": None, "astray": None}
+    assert (found["backend"], found["moves"], found["lastChange"], found["heldSeconds"]) == ("tpmi", 7, "used", 2.0)
+    assert found["packageWatts"] == {"0": 123.2}
+    assert status(snapshot(()), FACTS, acting=Acting())["frequency"] is None
 
 
 def test_what_is_repeated_every_tick_is_told_once():
@@ -248,3 +284,61 @@ def test_the_end_of_a_pod_is_told_with_its_name():
     assert exporter.page.recent[0].owner == ("shop", "web-1")
     exporter.observe(snapshot((), tick=3), FACTS, Acting())
     assert exporter.owners == {}
+
+
+def test_evictions_as_metrics():
+    """Each outcome from the start where a policy may evict; the worst of each resource; no pod is named."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot(()), FACTS, evicting(Acting()))
+    found = [line for line in exporter.text().decode().splitlines() if line.startswith("plimsoll_eviction")]
+    assert found == [
+        *(
+            f'plimsoll_evictions_total{{policy="eviction",outcome="{outcome}"}} {count}'
+            for outcome, count in (
+                *(("budget", 2), ("denied", 0), ("failed", 0), ("gone", 0)),
+                *(("held", 0), ("ok", 1), ("rejected", 0)),
+            )
+        ),
+        'plimsoll_evictions_observed_total{policy="careful"} 3',
+        "plimsoll_evictions_last_hour 1",
+        'plimsoll_eviction_stall_ratio{resource="cpu"} 0.41',
+        'plimsoll_eviction_stall_ratio{resource="memory"} 0.354',
+        'plimsoll_eviction_stall_seconds{resource="cpu"} 10.0',
+        'plimsoll_eviction_stall_seconds{resource="memory"} 45.0',
+        'plimsoll_eviction_paused{reason="settling"} 1',
+    ]
+
+
+def test_evictions_in_the_status():
+    """Those who wait by name as far as known, and what became of whom, the newest first."""
+    exporter = Exporter(PressureSection())
+    exporter.observe(snapshot((pod_in(1, "/kubepods/x"),)), FACTS, evicting(Acting()))
+    page = exporter.page
+    document = json.loads(json.dumps(status(page.snapshot, page.agent, None, page.acting, page.recent)))
+
+    (policy,) = document["policies"]
+    assert (policy["eviction"]["pause"], policy["eviction"]["lastHour"]) == ("settling", 1)
+    assert policy["eviction"]["shortages"] == [
+        {"resource": "memory", "uid": UID.format(1), "pod": "shop/web-1", "share": 0.354, "seconds": 45.0,
+         "sustained": True},
+        {"resource": "cpu", "uid": UID.format(99), "pod": None, "share": 0.41, "seconds": 10.0, "sustained": False},
+        {"resource": "memory", "uid": None, "pod": None, "share": 0.3, "seconds": 5.0, "sustained": False},
+    ]  # fmt: skip
+    refused, evicted = document["changes"]
+    assert evicted == {
+        "time": 1_795_507_201.0,
+        "sequence": 1,
+        "action": "evict",
+        "policy": "eviction",
+        "target": "",
+        "namespace": "batch",
+        "pod": "etl",
+        "knob": None,
+        "value": "",
+        "before": None,
+        "after": None,
+        "outcome": "ok",
+        "errno": "",
+        "reason": "It held most. Done for shop/web.",
+    }
+    assert (refused["outcome"], refused["reason"]) == ("budget", "It held most. Done for shop/web. evict: 429")

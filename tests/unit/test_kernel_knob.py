@@ -63,7 +63,9 @@ def v1(tmp_path: Path) -> Path:
 def test_every_knob_of_the_model_has_a_row() -> None:
     """A knob a policy may name is one this layer can find, and lies somewhere."""
     assert set(KNOBS) == set(Knob)
-    assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register or spec.swap for spec in KNOBS.values())
+    # The kdamonds are a tree, not a file.
+    files = (spec for spec in KNOBS.values() if spec.knob is not Knob.DAMON_KDAMONDS)
+    assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register or spec.swap for spec in files)
 
 
 DISK_FILE = "8:0 rbps=max wbps=1048576 riops=max wiops=max\n253:16 rbps=5 wbps=max riops=max wiops=max\n"

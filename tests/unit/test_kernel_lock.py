@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -114,6 +115,43 @@ def test_the_holder_crashes(root: Path) -> None:
     assert isinstance(held, Held)
     assert (root / "run/plimsoll/lock").stat().st_ino == inode
     assert (root / "run/plimsoll/lock").read_text() == f"{os.getpid()}\n"
+    held.release()
+
+
+def test_its_holder_may_unlink_it(root: Path) -> None:
+    """Who had opened the file before meets who comes after: the lock is on the file that has the name."""
+    lock = root / "run/plimsoll/lock"
+    first = acquire(root)
+    assert isinstance(first, Held)
+
+    def unlink() -> None:
+        lock.unlink()
+        first.release()
+
+    # The one who waits opens the file, and finds it locked; by the next time it is another one.
+    pauses = Pauses(at=1.0, then=unlink)
+    second = wait(root, 30.0, pauses)
+    assert isinstance(second, Held)
+    assert acquire(root) == Taken(os.getpid())
+    second.release()
+
+
+def test_a_file_unlinked_between_opening_and_locking_is_not_taken(root: Path) -> None:
+    """The gap that no waiting has: the file is opened, unlinked by its last holder, and only then locked."""
+    acquire(root).release()  # type: ignore[union-attr]
+    lock = root / "run/plimsoll/lock"
+    inode, real = lock.stat().st_ino, fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        if lock.exists() and lock.stat().st_ino == inode:
+            lock.unlink()
+        real(descriptor, operation)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fcntl, "flock", late)
+        held = acquire(root)
+    assert isinstance(held, Held)
+    assert acquire(root) == Taken(os.getpid())
     held.release()
 
 

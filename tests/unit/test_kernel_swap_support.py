@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from plimsoll.kernel.build import KernelBuild
+from plimsoll.kernel.damon_support import damon as damon_absence
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.reclaim.damon_layout import MEMORY
+from plimsoll.kernel.reclaim.kdamonds import COUNT, Kdamonds
 from plimsoll.kernel.swap_support import KUBELET_CONFIGS
-from tests.fixtures.hosts import capabilities, trees
+from plimsoll.model.kdamonds import CLAIMED, UNMARKED, WORKERS
+from plimsoll.model.outcome import Outcome
+from tests.fixtures.hosts import capabilities, damon, trees
 from tests.fixtures.hosts.capabilities import SWAP, reasons
+from tests.fixtures.hosts.damon import DamonTree
 from tests.fixtures.hosts.faults import Faults
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ def able() -> trees.Tree:
     return (
         trees.v2_systemd()
         | trees.proc("6.12.57+deb13-amd64")
+        | damon.able()
         | {f"{ROOT}/memory.reclaim": "", ENABLED: "0x0007\n", LRU_GEN: "", CONFIG: "failSwapOn: false\n"}
     )
 
@@ -53,6 +62,16 @@ def test_a_node_that_can(tmp_path: Path) -> None:
         ({CONFIG: "kind: KubeletConfiguration\n"}, "kubelet-swap", "fail-swap-on", "failSwapOn"),
         ({CONFIG: "failSwapOn: 'false'\n"}, "kubelet-swap", "fail-swap-on", CONFIG),
         ({CONFIG: "- [\n"}, "kubelet-swap", "malformed", CONFIG),
+        ({COUNT: "1\n"}, "damon", "in-use", "1 kdamonds"),
+        ({"sys/module/damon_reclaim/parameters/enabled": "Y\n"}, "damon", "in-use", "damon_reclaim"),
+        ({COUNT: "\n"}, "damon", "malformed", COUNT),
+        ({f"{MEMORY}/block_size_bytes": "\n"}, "damon", "no-file", MEMORY),
+        (
+            {"boot/config-6.12.57+deb13-amd64": "CONFIG_SWAP=y\nCONFIG_DAMON=y\nCONFIG_DAMON_PADDR=y\n"},
+            "damon",
+            "not-built",
+            "CONFIG_DAMON_SYSFS",
+        ),
         ({"sys/module/zswap/parameters/enabled": "Y\n"}, "zswap-off", "zswap-on", "compressed"),
         (
             {f"{trees.CGROUP}/system.slice/systemd-oomd.service/cgroup.procs": "77\n"},
@@ -75,6 +94,7 @@ def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, r
         (("kubepods.slice/memory.swap.max",), "swap-limit", "not-built"),
         ((ENABLED,), "lru-gen", "not-built"),
         ((LRU_GEN,), "lru-gen", "no-file"),
+        ((COUNT,), "damon", "no-file"),
         ((CONFIG,), "kubelet-swap", "no-file"),
     ],
 )
@@ -96,8 +116,8 @@ def test_without_memory_reclaim(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("release", "absent"),
     [
-        ("5.15.0-91-generic", {"memory-reclaim", "memory-reclaim-swappiness", "lru-gen"}),
-        ("6.1.0-18-amd64", {"memory-reclaim-swappiness"}),
+        ("5.15.0-91-generic", {"memory-reclaim", "memory-reclaim-swappiness", "damon", "lru-gen"}),
+        ("6.1.0-18-amd64", {"memory-reclaim-swappiness", "damon"}),
         ("6.12.0", set()),
         ("7.2.13", set()),
     ],
@@ -109,6 +129,26 @@ def test_old_kernels(tmp_path: Path, release: str, absent: set[str]) -> None:
         tree = trees.without(tree, "memory.reclaim", ENABLED, LRU_GEN)
     found = probed(tmp_path, tree)
     assert {name for name, why in reasons(found).items() if why == "kernel-too-old"} == absent
+
+
+@pytest.mark.parametrize("standing", [CLAIMED, UNMARKED])
+def test_damon_that_is_ours_can_be_used(tmp_path: Path, standing: str) -> None:
+    """After a start, too, when what an earlier life has claimed still stands, be it without its mark."""
+    probed(tmp_path, able())
+    tree = DamonTree(tmp_path)
+    with HostFs(str(tmp_path), fault=tree) as host:
+        assert Kdamonds(host).claim() == (Outcome.OK, 0)
+    if standing == UNMARKED:
+        tree.put(f"{WORKERS}/contexts/nr_contexts", "0")
+    with HostFs(str(tmp_path), fault=tree) as host:
+        assert Kdamonds(host).standing() == (Outcome.OK, standing)
+        assert damon_absence(host, KernelBuild.read(host)) is None
+
+
+def test_damon_in_a_container_is_read_only(tmp_path: Path) -> None:
+    """EROFS: the cure names the mount."""
+    found = probed(tmp_path, able(), Faults({("open", COUNT): errno.EROFS}))["damon"]
+    assert (found.reason, "/sys/kernel/mm/damon writable" in found.cure) == ("denied", True)
 
 
 def test_lockdown(tmp_path: Path) -> None:

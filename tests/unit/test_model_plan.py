@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plimsoll.model.plan import NODE, Conflict, Knob, TargetKind, Write, cgroup, merge, order
+from plimsoll.model.order import order
+from plimsoll.model.plan import NODE, Conflict, Knob, TargetKind, Write, cgroup, merge
 
 PRECEDENCE = ("preemption", "overcommit")
 

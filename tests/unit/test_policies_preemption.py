@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from plimsoll.config.policy_sections import PreemptionSection
-from plimsoll.model.plan import NODE, Knob, OnExit, Write, order
+from plimsoll.model.order import order
+from plimsoll.model.plan import NODE, Knob, OnExit, Write
 from plimsoll.model.pod import Priority, QosClass
 from plimsoll.model.snapshot import CgroupState, Snapshot
 from plimsoll.policies.policy import Decision

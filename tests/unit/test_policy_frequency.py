@@ -11,7 +11,9 @@ from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.model.acting import Note
 from plimsoll.model.cpus import format_cpus
 from plimsoll.model.frequency import Backend, Bucket, Unit
-from plimsoll.model.plan import Knob, TargetKind, Write, order
+from plimsoll.model.frequency_groups import Cause, Group
+from plimsoll.model.order import order
+from plimsoll.model.plan import Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState
 from plimsoll.policies.frequency import EXCLUSIVE, NOT_STEERED, POLICY, State, decide
@@ -508,3 +510,70 @@ def test_units_nothing_is_known_of_are_left_fast() -> None:
     run.until(300)
     assert (run.high, run.low) == (0, 0)
     assert not run.node.originals
+
+
+def test_what_it_came_to_is_counted() -> None:
+    """Each group with its CPUs and how fast they ran, what is used and wanted, moves, and why it changed last."""
+    node = FrequencyNode(machine())
+    run = Run(node, window=5, coolDown=0)
+    node.add(WEB, Priority.HIGH, usage=1.0)
+    node.add(BATCH, Priority.LOW)
+    begun = decide(node.snapshot(0.0), run.config, State()).frequency
+    assert begun is not None
+    assert (begun.cause, begun.groups[Group.HIGH].units) == (Cause.START, begun.moves)
+    run.until(20)
+    found = decide(node.snapshot(run.now), run.config, run.state).frequency
+    assert found is not None
+    high, low = found.groups[Group.HIGH], found.groups[Group.LOW]
+    assert (high.cpus, low.cpus) == (node.pods[WEB].cpus, node.pods[BATCH].cpus)
+    assert found.groups[Group.NEITHER].units == 0
+    assert (found.demand, found.cause) == (1.0, Cause.UNUSED)
+    # All of them joined, and some left.
+    assert found.moves == 2 * begun.moves - high.units
+    assert (high.megahertz, high.astray) == (None, None)
+    node.pods[WEB].usage = None
+    unknown = decide(node.snapshot(run.now), run.config, run.state).frequency
+    assert unknown is not None
+    assert unknown.demand is None
+
+
+@pytest.mark.parametrize(
+    ("backend", "floor", "use", "slow"),
+    [
+        (Backend.TPMI, "auto", 0.1, 1800),
+        (Backend.CPUFREQ, "auto", 0.85, 1200),
+        (Backend.CPUFREQ, 1500, 0.1, 1300),
+    ],
+)
+def test_cpus_that_run_otherwise_than_they_should(backend: Backend, floor: str | int, use: float, slow: float) -> None:
+    """A high one below its floor or, without one, no faster than the low ones while busy; a low one above its own."""
+    units = machine()
+    if backend is Backend.CPUFREQ:
+        units = tuple(each._replace(name=f"policy{min(each.cpus)}") for each in units)
+    node = FrequencyNode(units, backend)
+    run = Run(node, window=5, coolDown=0, highGroupMinMHz=floor)
+    node.add(WEB, Priority.HIGH, usage=1.0)
+    node.add(BATCH, Priority.LOW)
+    run.until(20)
+    high, low = sorted(node.pods[WEB].cpus), sorted(node.pods[BATCH].cpus)
+    node.pods[WEB].usage = use * len(high)
+
+    def astray(**ran: float) -> dict[Group, frozenset[int] | None]:
+        node.megahertz = {int(cpu.removeprefix("cpu")): mhz for cpu, mhz in ran.items()}
+        found = decide(node.snapshot(run.now), run.config, run.state).frequency
+        assert found is not None
+        return {group: each.astray for group, each in found.groups.items() if each.astray is not None}
+
+    assert astray(**{f"cpu{high[0]}": slow, f"cpu{high[1]}": 3400.0, f"cpu{low[0]}": 1400.0}) == {
+        Group.HIGH: {high[0]},
+        Group.LOW: frozenset(),
+    }
+    assert astray(**{f"cpu{low[0]}": 1700.0}) == {Group.LOW: {low[0]}}
+    assert astray() == {}
+    run.config = run.config.model_copy(update={"mode": "observe"})
+    assert astray(**{f"cpu{high[0]}": slow}) == {}
+    if (backend, floor) == (Backend.CPUFREQ, "auto"):
+        # With little to do it may be slow by its governor's choice.
+        run.config = run.config.model_copy(update={"mode": "enforce"})
+        node.pods[WEB].usage = 0.1
+        assert astray(**{f"cpu{high[0]}": slow}) == {Group.HIGH: frozenset()}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from plimsoll.config.overcommit_section import OvercommitSection
+from plimsoll.model.kdamonds import CLAIMED
 from plimsoll.model.memory import DeviceTraffic, Offload, SwapDevice
 from plimsoll.model.overcommit import Overcommit, Pause
 from plimsoll.model.plan import Knob, Reclaim, Selector, Watch
@@ -433,4 +434,63 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}
+
+
+DAMON = (*STOCK, "damon", "lru-gen")
+
+
+def claims(run: Run) -> list[str]:
+    return [each.value for each in run.decision.writes if each.knob is Knob.DAMON_KDAMONDS]
+
+
+def test_damon_is_claimed_while_it_is_used() -> None:
+    """All kdamonds for as long as it is this node's selector and a pod may give anything, and not a tick longer."""
+    run = settled(low(), capabilities=DAMON, total=16 * GIB)
+    assert claims(run) == [CLAIMED]
+    (watch,) = run.decision.watches
+    assert (watch.selector, watch.halt) == (Selector.DAMON, False)
+    assert watch.rate > 0
+    assert run.decision.reclaims == ()
+    assert claims(then(run, capabilities=DAMON, total=16 * GIB)) == []
+    assert claims(then(run, low(), capabilities=DAMON, total=256 * GIB)) == []
+    assert claims(then(run, low(), capabilities=GENERATIONS, total=16 * GIB)) == []
+
+
+def test_a_selector_that_was_tried_and_does_not_work_is_passed_by() -> None:
+    """Whatever the probe said before: the next best one has the pod, and what is claimed for the first is let go."""
+    run = settled(low(), capabilities=DAMON, total=16 * GIB)
+    seen = node(low(), at=run.at + 10.0, capabilities=DAMON, total=16 * GIB)
+    assert seen.node.swap is not None
+    failing = replace(seen, node=replace(seen.node, swap=replace(seen.node.swap, failing=("damon",))))
+    decision = decide(failing, section(), run.decision.state)
+    assert decision.overcommit is not None
+    assert decision.overcommit.selector is Selector.MGLRU
+    assert claims(Run(decision, 0.0)) == []
+    plain = decide(failing, section(selector="damon"), run.decision.state)
+    assert plain.overcommit is not None
+    assert plain.overcommit.selector is Selector.PLAIN
+    assert plain.lacking == ("damon",)
+
+
+def test_what_pages_out_by_itself_is_halted_before_harm() -> None:
+    """A pod that is being deleted loses its watch's rate at once, and in an alarm all of them do."""
+    run = settled(low(), capabilities=DAMON, total=16 * GIB)
+    pod = low()
+    leaving = replace(pod, pod=replace(pod.pod, object=replace(pod.pod.object, deleting=True)))
+    (watch,) = then(run, leaving, capabilities=DAMON, total=16 * GIB, after=5.0).decision.watches
+    assert (watch.rate, watch.halt) == (0, True)
+    waits = replace(sample(2, Priority.HIGH), stall_rates={"memory": (0.5, None)})
+    (watch,) = then(run, low(), waits, capabilities=DAMON, total=16 * GIB, after=5.0).decision.watches
+    assert (watch.rate, watch.halt) == (0, True)
+
+
+@pytest.mark.parametrize("capabilities", [DAMON, GENERATIONS, STOCK])
+def test_what_a_pod_protects_is_out_of_the_kernels_reach(capabilities: tuple[str, ...]) -> None:
+    """Its limit on the device leaves it what its owner or its own memory.min asks for, whoever pages it out."""
+    run = settled(low(1, memory(protected=200 * MIB)), capabilities=capabilities, total=16 * GIB)
+    limits = [int(each.value) for each in run.decision.writes if each.knob is Knob.MEMORY_SWAP_MAX]
+    assert limits
+    assert max(limits) <= 256 * MIB - 200 * MIB
+    free = settled(low(), capabilities=capabilities, total=16 * GIB)
+    assert min(int(each.value) for each in free.decision.writes if each.knob is Knob.MEMORY_SWAP_MAX) > 56 * MIB

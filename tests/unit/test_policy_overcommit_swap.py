@@ -9,7 +9,7 @@ import pytest
 
 from plimsoll.model.acting import Mode, Status
 from plimsoll.model.overcommit import Pause
-from plimsoll.model.plan import Knob, Reclaim, Selector, Target, TargetKind, Watch, Write, cgroup
+from plimsoll.model.plan import Knob, Plan, Reclaim, Selector, Target, TargetKind, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample, Snapshot
 from plimsoll.policies import registry
@@ -46,6 +46,18 @@ def test_limits_are_not_written_again_for_every_page() -> None:
         assert limit(sized(a=same * MIB), DEVICE, 0.2, 4.0, before) == before
     for other in (100, 800):
         assert limit(sized(a=other * MIB), DEVICE, 0.2, 4.0, before) != before
+
+
+def test_a_limit_leaves_what_is_kept() -> None:
+    """Never more on the device than is not kept in memory; somewhat less, so that it stands while memory goes."""
+    keeps = {"a": 300 * MIB}
+    before = limit(sized(a=400 * MIB), DEVICE, 0.2, 4.0, Limits(), keeps=keeps)
+    ((_, size),) = before.sizes
+    assert 80 * MIB <= size <= 100 * MIB
+    assert limit(sized(a=395 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps) == before
+    ((_, less),) = limit(sized(a=380 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes
+    assert less <= 80 * MIB
+    assert dict(limit(sized(a=200 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes) == {"a": 0}
 
 
 def test_limits_together_fit_the_device() -> None:
@@ -189,7 +201,7 @@ def test_one_bad_request_skips_the_policy(decide: Decide, reason: str) -> None:
     """As a bad write does, and nothing of it is in the plan."""
     decisions = run(enrolled(decide), {})
     assert (decisions.reports[0].status, decisions.reports[0].reason) == (Status.SKIPPED, reason)
-    assert decisions.plan == ((), (), (), ())
+    assert decisions.plan == Plan()
 
 
 def test_too_much_of_all_together() -> None:
@@ -227,7 +239,7 @@ def test_reclaims_are_never_repeated_and_watches_stand() -> None:
 def test_observing_reclaims_nothing() -> None:
     """What would be is shown, in the other plan."""
     decisions = run(enrolled(wants(watch(), request()), mode=Mode.OBSERVE), {})
-    assert decisions.plan == ((), (), (), ())
+    assert decisions.plan == Plan()
     assert (len(decisions.observed.watches), len(decisions.observed.reclaims)) == (1, 1)
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
 from plimsoll.config.schema import Config
-from plimsoll.exporter import families, overcommit_series
+from plimsoll.exporter import eviction_series, families, frequency_series, overcommit_series
 from plimsoll.exporter.exposition import Family
 from tests.reference import DOCS, PAGES, configuration, in_step
 
@@ -22,7 +22,7 @@ def test_the_generated_parts_are_in_step(name):
 
 def test_every_family_is_in_the_list():
     """A family that is defined and not listed would be missing in the documentation."""
-    modules = (families, overcommit_series)
+    modules = (families, overcommit_series, frequency_series, eviction_series)
     defined = {each for module in modules for each in vars(module).values() if isinstance(each, Family)}
     assert set(families.FAMILIES) == defined
     assert len({each.name for each in families.FAMILIES}) == len(families.FAMILIES)

@@ -25,11 +25,12 @@ from plimsoll.replay_view import Summary, tick_facts, tick_lines
 from plimsoll.simulator.node import Kind
 from plimsoll.terminal import Style
 from tests.fixtures.colocated import GIB, OPENEULER_V1, STOCK_V2, UID, path, sample, snapshot
+from tests.fixtures.contended import high, low, node
 from tests.fixtures.snapshots import write
 from tests.recorded import decided, decisions, recording
 from tests.running import PROGRAM, command
 
-_ALONE = "frequency: {mode: 'off'}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}\n"
+_ALONE = "frequency: {mode: 'off'}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}\neviction: {mode: 'off'}\n"
 ENFORCE = parse_config(f"{_ALONE}preemption: {{mode: enforce}}", "enforce")
 OFF = parse_config(f"{_ALONE}preemption: {{mode: 'off'}}", "off")
 HIGH = sample(1, Priority.HIGH, request=GIB)
@@ -82,7 +83,7 @@ def test_what_is_new_changes_and_goes():
         (path(1), "memory.low", str(GIB)),
         (path(2), "cpu.idle", "1"),
     }
-    assert [each.status for each in first.reports] == [Status.OK, Status.OFF, Status.OFF, Status.OFF]
+    assert [each.status for each in first.reports] == [Status.OK, *[Status.OFF] * 4]
     assert (same.eventful, same.wanted) == (False, 4)
     assert wishes(each.before for each in larger.changed) == wishes(first.added) - {(path(2), "cpu.idle", "1")}
     assert {each.after.write.value for each in larger.changed} == {str(2 * GIB)}
@@ -186,6 +187,7 @@ def test_the_summary():
         summary.add(tick)
     assert list(summary.lines()) == [
         "4 snapshots, 11 s",
+        "  eviction: mode off, off in 4",
         "  frequency: mode off, off in 4",
         "  io-limit: mode off, off in 4",
         "  overcommit: mode off, off in 4",
@@ -244,11 +246,13 @@ def test_the_table(file):
         "  frequency: mode observe, missing: This node lacks: frequency. (lacks frequency)",
         "  overcommit: mode observe, ok",
         "  io-limit: mode observe, ok",
+        "  eviction: mode observe, missing: This node lacks: eviction-api. (lacks eviction-api)",
         f"  + observe  cpu.idle = 1  shop/web-2  {path(2)}",
         "      low priority (plimsoll.io/qos-priority): gives way to all others on the CPU",
         "tick 2  2026-11-24T08:00:00Z  0 wanted",
         f"  - observe  cpu.idle = 1  shop/web-2  {path(2)}",
         "2 snapshots, 1 s",
+        "  eviction: mode observe, missing in 2",
         "  frequency: mode observe, missing in 2",
         "  io-limit: mode observe, ok in 2",
         "  overcommit: mode observe, ok in 2",
@@ -314,3 +318,31 @@ def test_a_note_of_an_unknown_pod_is_told_by_its_uid():
     """A policy may be wrong; the line is there all the same."""
     tick = eventful(noted=(Noted("preemption", Note("some-uid", "NoMemoryRequest", "why")),))
     assert shown(tick)[1:] == ["  some-uid  NoMemoryRequest: why"]
+
+
+def test_evictions(tmp_path: Path) -> None:
+    """Told in the tick they are wished for, with reason and whom it is for, and counted; as data, too."""
+    config = parse_config("preemption: {mode: 'off'}\neviction: {mode: enforce, settle: 30s}", "evict")
+    recorded = tmp_path / "short.jsonl"
+    with Recorder(str(recorded), "node", 1 << 20) as recorder:
+        for step in range(8):
+            seen = node((high(1, memory=0.5), low(2)), 1000 + 5 * step)
+            recorder.record(replace(seen, sequence=step + 1), config)
+    lines = command("plan", "--replay", recorded).stdout.splitlines()
+    assert "  x enforce  evict shop/web-2 for shop/web-1" in lines
+    assert "      A high-priority pod on this node had to wait for memory 50% of the time for 30 s" in "\n".join(lines)
+    assert "  eviction: mode enforce, 1 evictions" in lines
+
+    output = command("plan", "--replay", recorded, "--format", "json").stdout
+    ticks_of = [json.loads(line) for line in output.splitlines()]
+    assert [len(each["evictions"]) for each in ticks_of] == [0, 0, 0, 0, 0, 0, 1, 0]
+    (evicted,) = ticks_of[6]["evictions"]
+    assert evicted.pop("reason")
+    assert evicted == {
+        "mode": "enforce",
+        "policy": "eviction",
+        "namespace": "shop",
+        "pod": "web-2",
+        "uid": UID.format(2),
+        "for": "shop/web-1",
+    }

@@ -19,6 +19,7 @@ from plimsoll.exporter.page_assets import CONTENT_SECURITY_POLICY, SCRIPT, STYLE
 from plimsoll.exporter.page_pods import size
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Mode, Note, Report, Status
+from plimsoll.model.eviction import Eviction, Pause
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Result
 from plimsoll.model.pod import Priority, Rejected
@@ -28,6 +29,8 @@ from tests.fixtures.snapshots import (
     BAD_SOURCES,
     FACTS,
     busy,
+    evicting,
+    grouped,
     odd_pods,
     pod,
     pod_sample,
@@ -106,12 +109,10 @@ def hostile_snapshot() -> Snapshot:
 
 def test_no_text_from_outside_becomes_markup():
     """Names, annotation values, errors, file names: all of them hostile, and the page has no element more."""
-    attacked = Parsed(
-        page(
-            hostile_snapshot(), trouble(HOSTILE), config_reload_ok=False, config_problems=(HOSTILE,), version=HOSTILE
-        ).replace("\u202e", "!")
-    )
-    calm = Parsed(page(busy(), trouble(), config_reload_ok=False, config_problems=("x",)))
+    acting = evicting(trouble(HOSTILE), HOSTILE)
+    told = {"config_reload_ok": False, "config_problems": (HOSTILE,), "version": HOSTILE}
+    attacked = Parsed(page(hostile_snapshot(), acting, **told).replace("\u202e", "!"))
+    calm = Parsed(page(busy(), evicting(trouble()), config_reload_ok=False, config_problems=("x",)))
 
     assert attacked.open == calm.open == []
     assert {tag for tag, _ in attacked.elements} <= {tag for tag, _ in calm.elements} | {"details", "summary"}
@@ -279,6 +280,18 @@ def test_a_policy_that_only_observes():
     assert "Recent changes None since start." in seen.replace("changesNone", "changes None")
 
 
+def test_the_groups_of_frequencies():
+    """How many CPUs are fast and slow, how fast they run, and which are not as they should be; else nothing of it."""
+    seen = text(*grouped(snapshot(()), Acting()))
+
+    assert "set by tpmi · high-priority pods use 2.2 CPUs · their group shall have 3.5 · package 0 takes 123 W" in seen
+    assert "a read failed: 2 s old" in seen
+    assert "high4 CPUs, 3400 MHz0-1,8-9! CPUs 1 run slower than they should" in seen
+    assert "low12 CPUs, 1400 MHz2-7,10-15neithernone" in seen
+    assert "7 moves · the last one: used" in seen
+    assert "CPU frequencies" not in text(snapshot(()), Acting())
+
+
 @pytest.mark.parametrize(
     ("report", "shown"),
     [
@@ -442,3 +455,22 @@ def test_durations(seconds, shown):
 def test_sizes(count, shown):
     """Three digits are enough."""
     assert size(count) == shown
+
+
+def test_evictions_are_told():
+    """Who waits for what, why nobody else goes, and what became of those who should."""
+    seen = text(busy(), evicting(Acting()))
+    assert "catalogue-5c7b9d8f4-1 waits for memory 35.4 % of the time, for 45 s: too long" in seen
+    assert "the node waits for memory 30.0 % of the time, for 5 s" in seen
+    assert "! nobody is evicted: the last eviction has not settled yet" in seen
+    assert "1 in the last hour" in seen
+    assert "batch/etl✓ ok" in seen.replace("\n", "")
+    assert "evicted" in seen
+    assert "✗ budgetnot evicted" in seen.replace("\n", "")
+
+
+@pytest.mark.parametrize("pause", [each for each in Pause if each is not Pause.NONE])
+def test_every_pause_has_words(pause):
+    """A word of a metric alone would say nothing to a person."""
+    report = Report("eviction", Mode.ENFORCE, Status.OK, eviction=Eviction(pause=pause))
+    assert "! nobody is evicted: " in text(busy(), Acting(reports=(report,)))

@@ -152,6 +152,31 @@ def test_policies_have_a_line_each():
     assert view(document(acting=calm), PLAIN) == view(document(), PLAIN)
 
 
+def test_frequency_groups_have_a_line():
+    """Which CPUs are fast and slow, what is used of the fast ones; of an odd answer what can be told."""
+    found = {
+        "backend": "cpufreq",
+        "groups": {
+            "high": {"units": 2, "cpus": "0-3", "megahertz": 3400},
+            "low": {"units": 1, "cpus": "4-5", "megahertz": None},
+            "neither": {"units": 0, "cpus": ""},
+        },
+        "targetCpus": 4.0,
+        "demandCpus": 2.6,
+        "lastChange": "used",
+    }
+
+    def line(frequency: object) -> list[str]:
+        picture = view(document(frequency=frequency), Style(width=200))
+        return [each for each in picture if each.startswith("frequency")]
+
+    assert line(found) == [
+        "frequency: cpufreq: high 0-3 at 3400 MHz; low 4-5; high pods use 2.6 CPUs of 4 wanted; last change: used"
+    ]
+    assert line({"groups": [1], "demandCpus": "much", "lastChange": 5}) == ["frequency: ?: ?"]
+    assert line(None) == line("fast") == []
+
+
 def test_colours_mean_degrees():
     """Green is felt by nobody, yellow is felt, red hurts; high stands out and low steps back; widths stay."""
     style = Style(width=78, colour=True, unicode=True)
@@ -343,3 +368,19 @@ def test_watching_as_json_is_a_line_each():
     first, second = (json.loads(each) for each in out.getvalue().splitlines())
     assert first == document()
     assert "first observation" in second["error"]
+
+
+def test_who_waits_and_why_nobody_goes():
+    """Below the policy, worst first; what is not known is not made up."""
+    shortages = [
+        {"resource": "memory", "uid": "u", "pod": "shop/web", "share": 0.354, "seconds": 45.0, "sustained": True},
+        {"resource": "cpu", "uid": "u2", "pod": None, "share": 0.5, "seconds": 3.0, "sustained": False},
+        {"resource": "io", "uid": None, "pod": None, "share": None, "seconds": None},
+    ]
+    policy = {"policy": "eviction", "mode": "enforce", "status": "ok",
+              "eviction": {"pause": "settling", "lastHour": 1, "shortages": shortages}}  # fmt: skip
+    shown = "\n".join(view(document(policies=[policy]), Style(width=200)))
+    assert "waits: shop/web for memory, 35% of the time, for 45 s" in shown
+    assert "waits: u2 for cpu, 50% of the time, for 3 s" in shown
+    assert "waits: the node for io, ? of the time, for ?" in shown
+    assert "nobody is evicted: settling" in shown

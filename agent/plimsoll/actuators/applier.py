@@ -22,8 +22,9 @@ from plimsoll.actuators.restoration import Restoration
 from plimsoll.actuators.standing import Settings, Standing
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_spec import KNOBS
+from plimsoll.model.order import order
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, Plan, Result, order
+from plimsoll.model.plan import Knob, OnExit, Plan, Result, Write
 
 _TAKEN = (Outcome.OK, Outcome.CLAMPED)
 _DEFAULTS = Settings()
@@ -75,6 +76,11 @@ class Applier:
         """How many knobs there are to put back."""
         return len(self._journal.originals)
 
+    @property
+    def staying(self) -> int:
+        """How many of them cannot be taken back, or shall not."""
+        return sum(each.on_exit is OnExit.KEEP for each in self._journal.originals.values())
+
     def adopt(self) -> tuple[Result, ...]:
         """
         After a start: find out which knobs in the journal are still ours. Writes to no knob.
@@ -109,6 +115,8 @@ class Applier:
             plan, Intake(self._exchange, self._journal, standing), standing, look=True, releases=releases
         )
         for due in self._in_order(tick):
+            if due.passing:
+                continue
             refused = due.first and self._journal.writable is not Outcome.OK
             tick.results.append(Result(due.write, Outcome.HELD if refused else Outcome.OK, due.current))
         return tuple(tick.results)
@@ -137,7 +145,17 @@ class Applier:
 
     def _in_order(self, tick: Tick) -> tuple[Due, ...]:
         standing = {place: due.current for place, due in tick.due.items()}
-        return tuple(tick.due[write.key] for write in order((due.write for due in tick.due.values()), standing))
+        return tuple(self._step(write, tick) for write in order((due.write for due in tick.due.values()), standing))
+
+    def _step(self, write: Write, tick: Tick) -> Due:
+        due = tick.due[write.key]
+        if write.value == due.write.value:
+            return due
+        # Killed here, it is still known for ours.
+        key = Key(*write.key, due.identity)
+        record = self._journal.originals[key] if due.entry is None else due.entry.record
+        tick.due[write.key] = due = due._replace(entry=Entry(key, record.by_way_of(write.value)))
+        return due._replace(write=write, passing=True)
 
     def _carry_out(self, tick: Tick) -> None:
         ordered = self._in_order(tick)
@@ -151,10 +169,23 @@ class Applier:
         for due in admitted:
             # What is not in the journal could not be put back.
             held = (due.first and noted is not Outcome.OK) or chains.stops(due.write)
+            if due.passing:
+                if not held:
+                    self._pass(due)
+                continue
             result = Result(due.write, Outcome.HELD, due.current, due.current) if held else self._try(due, tick)
             chains.saw(result)
             tick.results.append(result)
-        tick.results.extend(Result(due.write, Outcome.HELD, due.current, due.current) for due in late)
+        tick.results.extend(
+            Result(due.write, Outcome.HELD, due.current, due.current) for due in late if not due.passing
+        )
+
+    def _pass(self, due: Due) -> None:
+        """One that fails is not told: neither will the one pass that it is for."""
+        put = self._exchange.put(*due.write.key, due.identity, due.write.value)
+        holding = self._standing.holdings.get(due.write.key)
+        if holding is not None:
+            holding.stands = put.after
 
     def _try(self, due: Due, tick: Tick) -> Result:
         put = self._exchange.put(*due.write.key, due.identity, due.write.value)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Reading
+from plimsoll.kernel.kdamonds_knob import KdamondsKnob
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS
@@ -85,7 +86,9 @@ class Exchange:
                 return Put(Outcome.OK, 0, after)
             return Put(Outcome.FAILED if spec.exact else Outcome.CLAMPED, 0, after)
 
-    def _write(self, file: KnobFile | DiskKnob | RegisterKnob | SwapKnob, value: str) -> tuple[Outcome, int]:
+    def _write(
+        self, file: KnobFile | DiskKnob | RegisterKnob | SwapKnob | KdamondsKnob, value: str
+    ) -> tuple[Outcome, int]:
         answer = file.write(value)
         for attempt in range(_RETRIES):
             if answer[0] is not Outcome.BUSY:

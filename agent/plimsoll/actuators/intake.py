@@ -31,7 +31,11 @@ from plimsoll.model.plan import OnExit, Result, Write
 
 
 class Due(NamedTuple):
-    """A write to be tried in this tick. ``entry`` is what the journal is to know before."""
+    """
+    A write to be tried in this tick. ``entry`` is what the journal is to know before.
+
+    ``passing``: ``write`` has a value on the way to the one that is wanted, which comes later in the same tick.
+    """
 
     write: Write
     identity: int
@@ -39,6 +43,7 @@ class Due(NamedTuple):
     entry: Entry | None = None
     first: bool = False
     returning: bool = False  # the original goes back
+    passing: bool = False
 
 
 @dataclass

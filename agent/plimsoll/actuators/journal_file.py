@@ -16,6 +16,9 @@ from plimsoll.kernel.fault import FaultHook, inject
 
 NAME = "journal"
 _NEW = "journal.new"
+FILES = (NAME, _NEW)
+"""What there may be of it; a copy for a person has another name."""
+
 # Compaction keeps the file below a few MiB; whatever is larger is not our doing.
 READ_LIMIT = 16 << 20
 _KEPT_ASIDE = 8

@@ -50,6 +50,7 @@ class Reclaimer:
         self._wording = Wording()
         self._wanted: frozenset[str] = frozenset()
         self._watched: Mapping[str, Selector] = {}
+        self._begun = False
         self._offloads: Mapping[str, Offload] = {}
         self._results: deque[Reclaimed] = deque(maxlen=_MAX_RESULTS)
 
@@ -60,8 +61,13 @@ class Reclaimer:
 
     @property
     def watching(self) -> bool:
-        """Whether any pod is."""
-        return bool(self._watched)
+        """Whether any pod is, or may be: what an earlier life has left is found by the first run."""
+        return bool(self._watched) or not self._begun
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The selectors that do not work here for now."""
+        return tuple(str(name) for name, each in self._selectors.items() if not each.usable)
 
     def cold(self, pod: str) -> int | None:
         """What the pod's selector says is cold, in bytes."""
@@ -72,6 +78,12 @@ class Reclaimer:
     def want(self, pods: Iterable[str]) -> None:
         """These pods only may be reclaimed from: whatever else is under way ends after the slice it is in."""
         self._wanted = frozenset(pods)
+
+    def keep(self, pods: Iterable[str]) -> None:
+        """Of these pods only may a selector page out by itself, from this moment on."""
+        kept = frozenset(pods)
+        for each in self._selectors.values():
+            each.halt(kept)
 
     def take(self) -> tuple[Reclaimed, ...]:
         """What has become of reclaims since this was asked last."""
@@ -85,6 +97,7 @@ class Reclaimer:
         for name, selector in self._selectors.items():
             selector.watch([each for each in watches if each.selector is name])
             selector.advance(self._clock())
+        self._begun = True
         keep = self._watched.keys() | {each.pod for each in reclaims}
         self._offloads = {
             pod: replace(self._offloads.get(pod, Offload()), selector=str(self._watched.get(pod, Selector.PLAIN)))

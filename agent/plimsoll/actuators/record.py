@@ -32,9 +32,10 @@ class Record(NamedTuple):
     """
     What is known of a knob we changed. Values are as the kernel spelled them, without the end of the line.
 
-    ``original`` stood there before our first write. ``last``: the values of ours that may stand there, one or two: a
-    crash leaves open whether the later one reached the kernel. ``phase`` is the highest of any write, ``chain`` that of
-    the first with one: an earlier value may still stand there, and what depends on it was written after that one.
+    ``original`` stood there before our first write. ``last``: the values of ours that may stand there, one or a few: a
+    crash leaves open which of them reached the kernel; the last one is what is wanted. ``phase`` is the highest of any
+    write, ``chain`` that of the first with one: an earlier value may still stand there, and what depends on it was
+    written after that one.
     """
 
     original: str
@@ -43,6 +44,10 @@ class Record(NamedTuple):
     policy: str
     phase: int = 0
     chain: str = ""
+
+    def by_way_of(self, value: str) -> Record:
+        """The same where this value, too, may stand there for a while."""
+        return self if value in self.last else self._replace(last=(*self.last[:-1], value, self.last[-1]))
 
 
 class Entry(NamedTuple):

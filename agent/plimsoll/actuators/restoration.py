@@ -6,16 +6,17 @@ This module must not know plans: what a policy wants does not matter any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from plimsoll.actuators.chains import Chains
 from plimsoll.actuators.exchange import Exchange
 from plimsoll.actuators.holding import judge_return
 from plimsoll.actuators.journal import Journal
-from plimsoll.actuators.record import Key, Record
+from plimsoll.actuators.record import Entry, Key, Record
 from plimsoll.kernel.knob_spec import KNOBS
+from plimsoll.model.order import order
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, OnExit, Result, Target, Write, order
+from plimsoll.model.plan import Knob, OnExit, Result, Target, Write
 
 RELEASED = "no policy wants this any more: the original value goes back"
 ENDED = "the agent ends: the original value goes back"
@@ -63,9 +64,13 @@ class Restoration:
             busy: dict[tuple[Target, Knob], tuple[int, Result]] = {}
             # What depends on a busy one may pass with it in the next round, what depends on a failed one never does.
             waiting = Chains()
-            standing = {key: result.before or "" for key, (_, result) in due.items()}
-            for write in order((result.write for _, result in due.values()), standing):
+            for write in self._steps(due):
                 identity, result = due[write.key]
+                if write.value != result.write.value:
+                    if self._clock() < deadline and not failed.stops(write) and not waiting.stops(write):
+                        # One that fails is not told: neither will the one pass that it is for.
+                        self._exchange.put(*write.key, identity, write.value)
+                    continue
                 if self._clock() >= deadline:
                     finished.append(result._replace(outcome=Outcome.HELD))
                     continue
@@ -87,6 +92,17 @@ class Restoration:
         self._journal.forget(self._done)
         self._journal.compact()
         return tuple(finished)
+
+    def _steps(self, due: Mapping[tuple[Target, Knob], tuple[int, Result]]) -> tuple[Write, ...]:
+        """The writes in order, without those on the way that could not be written down before."""
+        standing = {key: result.before or "" for key, (_, result) in due.items()}
+        ordered = order((result.write for _, result in due.values()), standing)
+        passing = [each for each in ordered if each.value != due[each.key][1].write.value]
+        keys = [(Key(*each.key, due[each.key][0]), each.value) for each in passing]
+        entries = [Entry(key, self._journal.originals[key].by_way_of(value)) for key, value in keys]
+        if self._journal.remember(entries) is Outcome.OK:
+            return ordered
+        return tuple(each for each in ordered if each not in passing)
 
     def _look(self, *, kept: bool) -> Iterator[tuple[int, Result]]:
         """For every knob, with its identity: OK where the original is to be written, else what is to be said of it."""

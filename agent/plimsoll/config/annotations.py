@@ -24,6 +24,7 @@ RECLAIM_KEY = "plimsoll.io/memory-reclaim"
 FLOOR_KEY = "plimsoll.io/memory-floor"
 IO_LIMIT_KEY = "plimsoll.io/io-limit"
 RUBIK_IO_LIMIT_KEY = "volcano.sh/blkio-limit"
+EVICTION_KEY = "plimsoll.io/eviction"
 # An accepted value is a few letters; what is longer is not read further.
 MAX_VALUE = 4096
 _SHOWN = 40
@@ -51,14 +52,14 @@ VOCABULARIES = (
         {"dedicated_cores": HIGH, "shared_cores": NORMAL, "reclaimed_cores": LOW, "system_cores": None},
     ),
 )
-_RECLAIM: Mapping[str, bool] = MappingProxyType({"auto": True, "never": False})
+_PERMISSION: Mapping[str, bool] = MappingProxyType({"auto": True, "never": False})
 
 # In order of precedence: how to read each, and an example of what can be read.
 _IO_LIMITS: Mapping[str, tuple[Callable[[str], tuple[IoLimit, ...]], str]] = MappingProxyType(
     {IO_LIMIT_KEY: (parse_own, OWN_EXAMPLE), RUBIK_IO_LIMIT_KEY: (parse_rubik, RUBIK_EXAMPLE)}
 )
 
-KEYS = frozenset({*(vocabulary.key for vocabulary in VOCABULARIES), RECLAIM_KEY, FLOOR_KEY, *_IO_LIMITS})
+KEYS = frozenset({*(vocabulary.key for vocabulary in VOCABULARIES), RECLAIM_KEY, FLOOR_KEY, EVICTION_KEY, *_IO_LIMITS})
 """The only annotation and label keys ever kept of a pod."""
 
 REASONS = ("malformed", "too-long", "conflict", "untrusted-namespace", "unmanaged", "unsupported")
@@ -78,9 +79,10 @@ def intent(pod: PodObject, section: PrioritySection) -> PodIntent:
     wishes = PodIntent(
         base,
         origin,
-        reclaim=_reclaim(pod, rejected),
+        reclaim=_permission(pod, RECLAIM_KEY, rejected) is not False,
         memory_floor=_memory_floor(pod, rejected),
         io_limits=_io_limits(pod, rejected),
+        eviction=_permission(pod, EVICTION_KEY, rejected),
     )
     if pod.mirror or _matches(pod.namespace, ("kube-system", *section.unmanaged_namespaces)):
         why = "it is a static pod" if pod.mirror else f"namespace {pod.namespace} is never managed"
@@ -134,15 +136,15 @@ def _statements(pod: PodObject, rejected: list[Rejected]) -> Iterator[_Statement
                     yield _Statement(vocabulary.key, priority)
 
 
-def _reclaim(pod: PodObject, rejected: list[Rejected]) -> bool:
-    """Whether the pod's memory may be moved out: not if the annotation or the label says never."""
-    allowed = True
-    for value in _texts(pod, RECLAIM_KEY, f"one of: {', '.join(_RECLAIM)}", rejected):
-        if value in _RECLAIM:
-            allowed = allowed and _RECLAIM[value]
+def _permission(pod: PodObject, key: str, rejected: list[Rejected]) -> bool | None:
+    """What the owner lets be done: nothing if the annotation or the label says never; ``None``: neither says a word."""
+    said: list[bool] = []
+    for value in _texts(pod, key, f"one of: {', '.join(_PERMISSION)}", rejected):
+        if value in _PERMISSION:
+            said.append(_PERMISSION[value])
         else:
-            rejected.append(_malformed(value, RECLAIM_KEY, _RECLAIM))
-    return allowed
+            rejected.append(_malformed(value, key, _PERMISSION))
+    return all(said) if said else None
 
 
 def _memory_floor(pod: PodObject, rejected: list[Rejected]) -> int:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from plimsoll.config import pod_resources
+from plimsoll.config import pod_metadata, pod_resources
 from plimsoll.config.annotations import KEYS
 from plimsoll.model.pod import Container, PodObject, QosClass
 
@@ -75,6 +75,9 @@ def decode(raw: object) -> PodObject | PodRejected:
         memory_limit_bytes=memory.limit,
         cpu_request_millis=pod_resources.amounts(spec, pod_resources.CPU).request,
         resizing=pod_resources.resizing(status),
+        controller=pod_metadata.controller(metadata),
+        scheduling_priority=pod_metadata.scheduling_priority(spec),
+        created=pod_metadata.created(metadata),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from plimsoll.config.duration import Duration
+from plimsoll.config.eviction_section import EvictionSection
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
@@ -86,6 +87,7 @@ class Config(Section):
     frequency: FrequencySection = FrequencySection()
     overcommit: OvercommitSection = OvercommitSection()
     io_limit: IoLimitSection = IoLimitSection()
+    eviction: EvictionSection = EvictionSection()
     notices: NoticesSection = NoticesSection()
 
 

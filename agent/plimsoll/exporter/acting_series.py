@@ -7,10 +7,10 @@ It must not know the text format.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from plimsoll.exporter.changes import errno_name, looked, would_change
-from plimsoll.exporter.exposition import Family, Labels
+from plimsoll.exporter.exposition import Sampled
 from plimsoll.exporter.families import (
     ACTING_STUCK,
     JOURNAL_OK,
@@ -26,8 +26,6 @@ from plimsoll.exporter.families import (
     WRITES,
 )
 from plimsoll.model.acting import Acting, Mode, Report, Status
-
-Sampled = tuple[Family, Sequence[tuple[Labels, float]]]
 
 
 def acting_samples(acting: Acting) -> Iterator[Sampled]:

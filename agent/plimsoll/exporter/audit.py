@@ -1,5 +1,5 @@
 """
-The audit log: one JSON line for each change of a knob, and for each that would be made, in files of bounded size.
+The audit log: one JSON line for each change of a knob and each eviction, and for each that would be, in bounded files.
 
 It lies beside the journal and is for people; nothing is ever read back from it but the end of its last line. A line
 that cannot be written is lost and counted: it never stops or delays what it tells of.
@@ -18,12 +18,15 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
-from plimsoll.exporter.changes import Change, News, Owners, adoption, change
+from plimsoll.exporter.changes import Change, News, Owners, adoption, change, departures, would_leave
 from plimsoll.model.acting import Acting
 
 NAME = "audit.jsonl"
 MAX_BYTES = 10 << 20
 KEEP = 3
+FILES = (NAME, *(f"{NAME}.{number}" for number in range(1, KEEP)))
+"""What there may be of it."""
+
 _FILE_MODE = 0o600
 # A link or a FIFO planted here must not lead us to another file or hold us up.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -55,7 +58,9 @@ class AuditLog:
         lines = [] if start is None else [_line(start, observed=False)]
         done = (*self._news.adopted(acting), *self._news.results(acting))
         lines += [_line(change(each, sequence, unix, names), observed=False) for each in done]
+        lines += [_line(each, observed=False) for each in departures(acting, sequence, unix)]
         lines += [_line(change(each, sequence, unix, names), observed=True) for each in self._news.observed(acting)]
+        lines += [_line(each, observed=True) for each in would_leave(acting, sequence, unix)]
         batch: list[bytes] = []
         room = -1
         for line in lines:

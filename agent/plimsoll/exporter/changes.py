@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 from collections import Counter, deque
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from plimsoll.model.acting import Acting, Status
+from plimsoll.model.eviction import Evict, Evicted
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Result, Target
 from plimsoll.model.snapshot import Snapshot
@@ -29,12 +31,19 @@ Owners = Mapping[str, Owner]
 """The pods by the path of their cgroup below the hierarchy's root."""
 
 
+class Action(StrEnum):
+    """What was done."""
+
+    WRITE = "write"
+    ADOPT = "adopt"  # many results summed up in one; only the reason tells more
+    EVICT = "evict"
+
+
 class Change(NamedTuple):
     """
     One result for a person. ``target`` is empty for the node, ``owner`` ``None`` where the cgroup is no pod's.
 
-    ``errno`` is its name, empty where no system call failed. ``knob`` is ``None`` where many results are summed up in
-    one; then only ``reason`` tells more.
+    ``errno`` is its name, empty where no system call failed. What is no write has no ``knob``, and an empty ``target``.
     """
 
     sequence: int
@@ -49,6 +58,7 @@ class Change(NamedTuple):
     outcome: Outcome
     errno: str
     reason: str
+    action: Action = Action.WRITE
 
     def facts(self) -> dict[str, object]:
         """JSON-ready data; ``time`` is seconds since the epoch."""
@@ -56,6 +66,7 @@ class Change(NamedTuple):
         return {
             "time": round(self.unix, 3),
             "sequence": self.sequence,
+            "action": self.action,
             "policy": self.policy,
             "target": self.target,
             "namespace": namespace,
@@ -110,7 +121,39 @@ def adoption(acting: Acting, sequence: int, unix: float) -> Change | None:
         if number
     ]
     outcome = Outcome.DRIFTED if drifted else Outcome.UNCHANGED
-    return Change(sequence, unix, "", "", None, None, "", None, None, outcome, "", ", ".join(parts))
+    reason = ", ".join(parts)
+    return Change(sequence, unix, "", "", None, None, "", None, None, outcome, "", reason, Action.ADOPT)
+
+
+def departures(acting: Acting, sequence: int, unix: float) -> list[Change]:
+    """What became of evictions, with what the API server said."""
+    return [_departure(each.evict, each, sequence, unix) for each in acting.evicted]
+
+
+def would_leave(acting: Acting, sequence: int, unix: float) -> list[Change]:
+    """The evictions that would be."""
+    return [_departure(each, Evicted(each, Outcome.OK), sequence, unix) for each in acting.would_evict]
+
+
+def _departure(evict: Evict, evicted: Evicted, sequence: int, unix: float) -> Change:
+    whom = f" Done for {evict.sufferer}." if evict.sufferer else ""
+    said = f" {evicted.detail}" if evicted.detail else ""
+    return Change(
+        sequence,
+        unix,
+        evict.policy,
+        "",
+        (bounded(evict.namespace), bounded(evict.name)),
+        None,
+        "",
+        None,
+        None,
+        evicted.outcome,
+        "",
+        # Two sentences of ours and one of the server's, each of them bounded where it comes from.
+        bounded(f"{evict.reason}{whom}{said}", 4 * TEXT_LIMIT),
+        Action.EVICT,
+    )
 
 
 def owners_of(snapshot: Snapshot) -> dict[str, Owner]:
@@ -215,6 +258,7 @@ class Recent:
         self.owners = before | self._present
         news = self._news.results(acting)
         self._ring.extend(change(each, snapshot.sequence, snapshot.unix, self.owners) for each in news)
+        self._ring.extend(departures(acting, snapshot.sequence, snapshot.unix))
         # Last, though it came first: what a start wrote must not push it out.
         if (start := adoption(acting, snapshot.sequence, snapshot.unix)) is not None:
             self._ring.append(start)

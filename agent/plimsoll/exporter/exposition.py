@@ -50,6 +50,8 @@ class Series:
 
 
 Samples = Sequence[Series]
+Sampled = tuple[Family, Sequence[tuple[Labels, float]]]
+"""A family with the label values and value of each of its samples."""
 
 
 def _escape(value: str) -> str:

@@ -7,7 +7,9 @@ labels are an interface: dashboards and alerts stand on them. ``docs/metrics.md`
 
 from __future__ import annotations
 
+from plimsoll.exporter.eviction_series import EVICTION_FAMILIES
 from plimsoll.exporter.exposition import Family
+from plimsoll.exporter.frequency_series import FREQUENCY_FAMILIES
 from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES, PUBLISH_FAMILIES
 
 _WAITING = "Time in which at least one task waited (PSI some), by cause."
@@ -173,6 +175,8 @@ FAMILIES = (
     JOURNAL_OK,
     ACTING_STUCK,
     *OVERCOMMIT_FAMILIES,
+    *EVICTION_FAMILIES,
+    *FREQUENCY_FAMILIES,
     AUDIT_LOST,
     NOTICES_SENT,
     NOTICES_FAILED,

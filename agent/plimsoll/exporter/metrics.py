@@ -18,7 +18,8 @@ from prometheus_client.process_collector import ProcessCollector
 from plimsoll.config.schema import PressureSection
 from plimsoll.exporter.acting_series import acting_samples
 from plimsoll.exporter.changes import Change, Owners, Recent
-from plimsoll.exporter.exposition import Family, Labels, Samples, Series, render
+from plimsoll.exporter.eviction_series import eviction_samples
+from plimsoll.exporter.exposition import Family, Labels, Sampled, Samples, Series, render
 from plimsoll.exporter.families import (
     AUDIT_LOST,
     BUILD,
@@ -42,6 +43,7 @@ from plimsoll.exporter.families import (
     TLS_OK,
     TLS_TIME,
 )
+from plimsoll.exporter.frequency_series import frequency_samples
 from plimsoll.exporter.overcommit_series import overcommit_samples, publishing_samples
 from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, PressureSeries
 from plimsoll.exporter.tls import TlsState
@@ -167,7 +169,7 @@ class Exporter:
         )
         yield _family(READ_ERRORS, sorted(self._read_errors.items()))
         if acting is not None:
-            for family, samples in (*acting_samples(acting), *overcommit_samples(snapshot, acting)):
+            for family, samples in _acting(snapshot, acting):
                 yield _family(family, samples)
         if agent.audit_lines_lost is not None:
             yield _family(AUDIT_LOST, [((), agent.audit_lines_lost)])
@@ -195,6 +197,13 @@ class Exporter:
         if dropped:
             _log.warning(Event.SERIES_DROPPED, dropped=dropped, cap=self._pressure.max_series, limit="cap")
         yield _family(SERIES_DROPPED, [((), dropped)])
+
+
+def _acting(snapshot: Snapshot, acting: Acting) -> Iterator[Sampled]:
+    yield from acting_samples(acting)
+    yield from overcommit_samples(snapshot, acting)
+    yield from eviction_samples(acting)
+    yield from frequency_samples(snapshot, acting)
 
 
 def _notices(announcing: Announcing | None) -> Iterator[tuple[Family, Samples]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from plimsoll.exporter.exposition import Family, Labels
+from plimsoll.exporter.exposition import Family, Labels, Sampled
 from plimsoll.model.acting import Acting
 from plimsoll.model.memory import NodeSwap, SwapDevice
 from plimsoll.model.overcommit import Overcommit, Pause, PodOvercommit
@@ -98,8 +98,6 @@ OVERCOMMIT_FAMILIES = (
     *(POD_ASKED, POD_FREED, POD_SECONDS, RECLAIMS, DEDICATED, SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
 )
 """In the order of the page."""
-
-Sampled = tuple[Family, Sequence[tuple[Labels, float]]]
 
 
 def overcommit_samples(snapshot: Snapshot, acting: Acting) -> Iterator[Sampled]:

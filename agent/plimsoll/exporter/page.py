@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from plimsoll.exporter.frequency_status import frequency_section
 from plimsoll.exporter.markup import NOTHING, Html, joined, markup, stranger
 from plimsoll.exporter.metrics import Page
 from plimsoll.exporter.page_acting import acting_alerts, changes_section, policies_section
@@ -75,6 +76,7 @@ def _whole(page: Page) -> Iterator[Html]:
     yield _node(snapshot)
     if page.acting is not None:
         yield policies_section(page.acting, snapshot)
+        yield frequency_section(snapshot, page.acting)
         yield changes_section(page.recent)
     yield _sources(snapshot.sources)
     yield _capabilities(snapshot.capabilities)

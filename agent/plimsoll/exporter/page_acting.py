@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from plimsoll.exporter.acting_series import decided, observed_writes
-from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name, owners_of, would_change
+from plimsoll.exporter.changes import SHOWN, Action, Change, bounded, change, errno_name, owners_of, would_change
 from plimsoll.exporter.markup import NOTHING, Html, joined, markup, stranger
+from plimsoll.exporter.page_eviction import eviction_lines
 from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.snapshot import Snapshot
@@ -49,8 +50,9 @@ def policies_section(acting: Acting, snapshot: Snapshot) -> Html:
     changes = [change(each, snapshot.sequence, snapshot.unix, owners) for each in would_change(acting)[:SHOWN]]
     items = joined(
         markup(
-            "<li>{}{}{}</li>",
+            "<li>{}{}{}{}</li>",
             _policy(report, would.get(report.policy)),
+            eviction_lines(report.eviction, names),
             _would(place, [each for each in changes if each.policy == report.policy], would.get(report.policy, 0)),
             _notes(place, report.notes, names),
         )
@@ -162,7 +164,7 @@ def changes_section(recent: Sequence[Change]) -> Html:
 
 
 def _change(each: Change) -> Html:
-    if each.knob is None:
+    if each.action is Action.ADOPT:
         return markup(
             '<li><p class="small">{}</p><p class="soft small">{} UTC · after a start</p></li>',
             each.reason,
@@ -195,6 +197,8 @@ def _where(each: Change) -> Html:
 
 
 def _values(each: Change) -> Html:
+    if each.action is Action.EVICT:
+        return Html("evicted" if each.outcome is Outcome.OK else "not evicted")
     if each.outcome is Outcome.OK:
         before = NOTHING if each.before is None else markup("{} → ", stranger(each.before))
         return markup("{} {}{}", each.knob, before, stranger(each.value))

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from plimsoll.exporter.acting_series import decided, observed_writes
 from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name, owners_of, would_change
+from plimsoll.exporter.frequency_status import frequency_facts
 from plimsoll.exporter.metrics import AgentFacts
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Note, Report
 from plimsoll.model.announcing import Announcing
+from plimsoll.model.eviction import Eviction
 from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
 from plimsoll.model.publishing import Publishing
@@ -62,6 +64,7 @@ def status(
         "policies": [] if acting is None else _policies(acting, snapshot),
         "changes": [each.facts() for each in recent[:SHOWN]],
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
+        "frequency": None if acting is None else frequency_facts(snapshot, acting),
         "notices": None if agent.announcing is None else _notices(agent.announcing),
         "published": None if agent.publishing is None else _published(agent.publishing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
@@ -136,8 +139,27 @@ def _policy(report: Report, would: int | None, names: Mapping[str, tuple[str, st
         "wouldChange": would,
         "lacking": list(report.lacking),
         "failures": dict(report.failures),
+        "eviction": None if report.eviction is None else _eviction(report.eviction, names),
         "noteCount": len(report.notes),
         "notes": [_note(each, names) for each in report.notes[:SHOWN]],
+    }
+
+
+def _eviction(eviction: Eviction, names: Mapping[str, tuple[str, str]]) -> dict[str, object]:
+    return {
+        "pause": eviction.pause or None,
+        "lastHour": eviction.lately,
+        "shortages": [
+            {
+                "resource": each.resource,
+                "uid": each.pod or None,
+                "pod": "/".join(names[each.pod]) if each.pod in names else None,
+                "share": round(each.share, 4),
+                "seconds": round(each.seconds, 1),
+                "sustained": each.sustained,
+            }
+            for each in eviction.shortages[:SHOWN]
+        ],
     }
 
 

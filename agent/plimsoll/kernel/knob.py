@@ -15,6 +15,7 @@ from plimsoll.kernel.cgroup import Hierarchies, Mode
 from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Directory, HostFs
 from plimsoll.kernel.isst.registers import Registers
+from plimsoll.kernel.kdamonds_knob import KdamondsKnob
 from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS, KnobSpec
 from plimsoll.kernel.register_knob import RegisterKnob
@@ -45,7 +46,9 @@ class Knobs:
         self._hierarchies = hierarchies
         self._registers = registers
 
-    def open(self, target: Target, knob: Knob) -> KnobFile | DiskKnob | RegisterKnob | SwapKnob | Outcome:
+    def open(
+        self, target: Target, knob: Knob
+    ) -> KnobFile | DiskKnob | RegisterKnob | SwapKnob | KdamondsKnob | Outcome:
         """
         The knob's file or register, to be closed by the caller, or why there is none.
 
@@ -57,6 +60,8 @@ class Knobs:
             return Outcome.MISSING if registers is None else RegisterKnob.of(registers, target, knob)
         if spec.swap:
             return SwapKnob.of(self._host, self._hierarchies, target, knob, self._swap)
+        if knob is Knob.DAMON_KDAMONDS:
+            return KdamondsKnob.of(self._host, target)
         if target.cgroup is None:
             file = spec.file_of(target)
             return Outcome.MISSING if file is None else _checked(KnobFile(self._host, file, None))

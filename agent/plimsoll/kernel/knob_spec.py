@@ -17,7 +17,9 @@ from plimsoll.kernel.cgroup import limit_bytes
 from plimsoll.kernel.isst.mixture import mixed
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.disk import IoRate
-from plimsoll.model.plan import Knob, Target, TargetKind, width
+from plimsoll.model.kdamonds import CLAIMED, UNMARKED
+from plimsoll.model.order import width
+from plimsoll.model.plan import Knob, Target, TargetKind
 
 CPUFREQ = "sys/devices/system/cpu/cpufreq"
 INHERIT = "inherit"
@@ -79,7 +81,8 @@ class KnobSpec(NamedTuple):
     is spelled here, where there is one. ``exact``: what reads back otherwise was not written at all. ``capped``: what
     reads back is less than what was asked for while something else in the kernel asks for less. ``unlimited``: the file
     has a line for each disk, and this is what stands for a line that is not there. ``at_least``: a protection: where
-    somebody else gives more than is wanted, that stays.
+    somebody else gives more than is wanted, that stays. ``halfway``: what stands there between the writes that a value
+    takes, by that value.
     """
 
     knob: Knob
@@ -100,6 +103,7 @@ class KnobSpec(NamedTuple):
     capped: bool = False
     unlimited: str | None = None
     at_least: bool = False
+    halfway: Mapping[str, str] = MappingProxyType({})
 
     def file_of(self, target: Target) -> str | None:
         """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
@@ -117,7 +121,9 @@ class KnobSpec(NamedTuple):
 
     def mixed(self, found: str, values: Collection[str]) -> bool:
         """Whether ``found`` may be what is left where somebody was killed between the commands that write these."""
-        return self.register is not None and mixed(found, values)
+        if self.register is not None:
+            return mixed(found, values)
+        return any(self.halfway.get(each) == found for each in values)
 
     def enough(self, found: str, value: str) -> bool:
         """Whether ``found``, which is not ours, gives at least what ``value`` would."""
@@ -176,6 +182,13 @@ _ALL = (
     # dozen times. Until it is 0 again the pod may swap to the device of others.
     KnobSpec(Knob.MEMORY_SWAP_MAX, v2="memory.swap.max", drift_seconds=5.0, normalise=byte_count, paged=True),
     KnobSpec(Knob.MEMORY_SWAPFILE, v1=("memory", "memory.swapfile"), normalise=str.strip),
+    # Whoever else wants the one tree there is for all users of DAMON has it.
+    KnobSpec(
+        Knob.DAMON_KDAMONDS,
+        drift=Drift.YIELD,
+        normalise=str.strip,
+        halfway=MappingProxyType({CLAIMED: UNMARKED}),
+    ),
     # A runtime sets its containers' once, systemd its units' on every daemon-reload: what they write is what goes back.
     KnobSpec(Knob.IO_MAX, v2="io.max", drift=Drift.ADOPT, normalise=str.strip, unlimited=str(IoRate())),
     *(

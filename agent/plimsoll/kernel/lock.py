@@ -2,7 +2,8 @@
 One agent per node: an advisory lock on a file of the state directory.
 
 ``flock`` follows the inode, so it works across containers that share the directory, and the kernel frees it when the
-holder dies, however it dies. The file is never unlinked: whoever still had it open would hold a lock on nothing.
+holder dies, however it dies. Only its holder may unlink the file, when the agent is gone for good: whoever had it open
+meanwhile would hold a lock on nothing, and takes the file that has its name instead.
 """
 
 from __future__ import annotations
@@ -145,6 +146,9 @@ class InstanceLock:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return Taken(_holder(descriptor))
+            if os.fstat(descriptor).st_nlink == 0:
+                # Its holder has just unlinked it: whoever comes next asks for the name and would not meet us.
+                return self._lock(directory)
             keep = True
             return Held(descriptor, self._record(descriptor))
         finally:

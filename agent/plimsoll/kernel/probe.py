@@ -12,6 +12,7 @@ from enum import StrEnum
 from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.cgroup import CGROUP_ROOT, Hierarchies, Mode
+from plimsoll.kernel.damon_support import damon
 from plimsoll.kernel.frequency_support import FrequencySupport
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob_support import KnobSupport
@@ -52,6 +53,7 @@ class Name(StrEnum):
     SWAPFILE = "swapfile"
     MEMORY_RECLAIM = "memory-reclaim"
     MEMORY_RECLAIM_SWAPPINESS = "memory-reclaim-swappiness"
+    DAMON = "damon"
     LRU_GEN = "lru-gen"
     KUBELET_SWAP = "kubelet-swap"
     ZSWAP_OFF = "zswap-off"
@@ -109,7 +111,7 @@ def probe(
         _capability(Name.MEMORY_LOW, knobs.memory_low(), "A pod's memory can be protected from reclaim."),
         _capability(Name.IO_MAX, knobs.io_max(), "A pod's part of a disk can be limited (cgroup v2)."),
         _capability(Name.BLKIO_THROTTLE, knobs.blkio_throttle(), "A pod's part of a disk can be limited (cgroup v1)."),
-        *_swap(SwapSupport(host, hierarchies, kubepods, build)),
+        *_swap(SwapSupport(host, hierarchies, kubepods, build), damon(host, build)),
         _capability(Name.CPUSET_V2, knobs.cpuset_v2(), "A pod can be kept to some CPUs (cgroup v2)."),
         _capability(Name.CPUSET_V1, knobs.cpuset_v1(), "A pod can be kept to some CPUs (cgroup v1)."),
         *_frequency(FrequencySupport(host, speed_select or SpeedSelect(host))),
@@ -190,7 +192,7 @@ def _controller(name: Name, hierarchies: Hierarchies, controller: str) -> Capabi
     return _capability(name, absence, f"The {controller} controller is there.")
 
 
-def _swap(support: SwapSupport) -> tuple[Capability, ...]:
+def _swap(support: SwapSupport, no_damon: Absence | None) -> tuple[Capability, ...]:
     return (
         _capability(Name.SWAP_LIMIT, support.swap_limit(), "Each pod can be kept from swapping, or let."),
         _capability(Name.SWAPFILE, support.swapfile(), "Each pod can be bound to a swap device of its own."),
@@ -200,6 +202,7 @@ def _swap(support: SwapSupport) -> tuple[Capability, ...]:
             support.memory_reclaim_swappiness(),
             "Reclaim can prefer swap over the page cache (by the kernel's version).",
         ),
+        _capability(Name.DAMON, no_damon, "Cold memory can be found and paged out by DAMON, container by container."),
         _capability(Name.LRU_GEN, support.lru_gen(), "Cold memory can be told by the generations of the LRU."),
         _capability(Name.KUBELET_SWAP, support.kubelet_swap(), "The kubelet starts on a node with swap."),
         _capability(Name.ZSWAP_OFF, support.zswap_off(), "What is swapped out leaves memory: zswap is off."),

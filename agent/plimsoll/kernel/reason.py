@@ -16,11 +16,13 @@ class Reason(StrEnum):
     DENIED = "denied"
     FAILED = "failed"
     FAIL_SWAP_ON = "fail-swap-on"  # the kubelet does not start on a node with swap
+    IN_USE = "in-use"  # somebody else has it, and it cannot be shared
     KERNEL_TOO_OLD = "kernel-too-old"
     KUBELET_PROTECTS = "kubelet-protects"  # the kubelet's own MemoryQoS has this in hand
     LOCKED_DOWN = "locked-down"  # the kernel is, and keeps the file closed
     LOCKED = "locked"  # another instance holds the state directory
     MALFORMED = "malformed"
+    NO_API_SERVER = "no-api-server"  # the pods come from a folder of files
     NO_CGROUP = "no-cgroup"
     NO_CONTROLLER = "no-controller"
     NO_FILE = "no-file"

@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from plimsoll.model.eviction import Evict, Evicted, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Conflict, Knob, Reclaimed, Result
@@ -48,7 +50,7 @@ class Report(NamedTuple):
     """
     One policy's tick, for people and metrics. ``reason`` is a short identifier and ``detail`` a sentence, both empty
     when all is well; ``writes`` is how many values it wants; ``failures`` counts skipped ticks by reason since start.
-    ``overcommit``: the figures of the policy that has them, as of its last decision.
+    ``overcommit``, ``eviction``, ``frequency``: the figures of the policy that has them, as of its last decision.
     """
 
     policy: str
@@ -61,6 +63,8 @@ class Report(NamedTuple):
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = MappingProxyType({})
     overcommit: Overcommit | None = None
+    eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,10 @@ class Acting:
     UNCHANGED: as an earlier run left it, or back at the original (``write.value``); DRIFTED: changed by somebody else;
     GONE: with its cgroup; any other outcome: it could not be read. ``reclaimed``: reclaims that have come to an end;
     ``reclaims``: how many since start by (policy, outcome).
+
+    ``would_evict``: evictions wished for in this tick by policies that only observe; ``evicted``: what became of others
+    since the last tick; ``evictions``: how many since start by (policy, outcome), and ``evictions_observed`` how many
+    there would have been.
     """
 
     reports: tuple[Report, ...] = ()
@@ -94,3 +102,7 @@ class Acting:
     adopted: tuple[Result, ...] = ()
     reclaimed: tuple[Reclaimed, ...] = ()
     reclaims: Mapping[tuple[str, Outcome], int] = field(default_factory=dict)
+    would_evict: tuple[Evict, ...] = ()
+    evicted: tuple[Evicted, ...] = ()
+    evictions: Mapping[tuple[str, Outcome], int] = field(default_factory=dict)
+    evictions_observed: Mapping[str, int] = field(default_factory=dict)

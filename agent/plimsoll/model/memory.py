@@ -102,7 +102,12 @@ class Offload:
 
 @dataclass(frozen=True, slots=True)
 class NodeSwap:
-    """The node's swap: the dedicated device, and by pod UID what reclaiming came to."""
+    """
+    The node's swap: the dedicated device, and by pod UID what reclaiming came to.
+
+    ``failing``: the selectors (``model/plan.py``) that were tried and do not work here for now.
+    """
 
     device: SwapDevice | None = None
     offloads: Mapping[str, Offload] = field(default_factory=dict)
+    failing: tuple[str, ...] = ()

@@ -31,6 +31,8 @@ class Outcome(StrEnum):
     CLAMPED = "clamped"  # the kernel took the write and keeps another value
     DRIFTED = "drifted"  # somebody else changed the knob; not written in this tick
     HELD = "held"  # not tried: no journal, no budget, or given up on this knob
+    # Only of evictions:
+    BUDGET = "budget"  # a PodDisruptionBudget does not let it now
 
 
 _BY_ERRNO = {

@@ -1,5 +1,5 @@
 """
-What policies want: desired values of owned knobs, merged to one owner each, in an order that is safe at every instant.
+What policies want: desired values of owned knobs, merged to one owner each.
 
 A plan is desired state, recomputed every tick. Nothing here knows files, the kernel's answers (``actuators/``) or why a
 value is wanted (``policies/``).
@@ -7,11 +7,11 @@ value is wanted (``policies/``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from plimsoll.model.cpus import parse_cpus
+from plimsoll.model.eviction import Evict
 from plimsoll.model.outcome import Outcome
 
 
@@ -28,6 +28,7 @@ class Knob(StrEnum):
     CPUSET_CPUS = "cpuset.cpus"
     MEMORY_SWAP_MAX = "memory.swap.max"  # v2
     MEMORY_SWAPFILE = "memory.swapfile"  # openEuler, v1
+    DAMON_KDAMONDS = "damon.kdamonds"  # the node's, spelled as in model/kdamonds.py
     IO_MAX = "io.max"  # v2, of one disk
     BLKIO_READ_BPS = "blkio.throttle.read_bps_device"  # v1, of one disk
     BLKIO_WRITE_BPS = "blkio.throttle.write_bps_device"
@@ -137,7 +138,8 @@ class Watch(NamedTuple):
     What is cold in one pod shall be known, by ``selector``; as long as every decision repeats it.
 
     ``targets``: the pod's cgroup and those directly below it. ``rate``: how much the selector may page out by itself,
-    in bytes per second; 0 is nothing.
+    in bytes per second; 0 is nothing. ``halt``: it shall page out nothing from this moment on, at the price of what it
+    knows of the pod's memory.
     """
 
     pod: str
@@ -145,6 +147,7 @@ class Watch(NamedTuple):
     selector: Selector
     policy: str
     rate: int = 0
+    halt: bool = False
 
 
 class Reclaim(NamedTuple):
@@ -170,12 +173,13 @@ class Conflict(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """At most one write for each knob of a target, and one watch and one reclaim for each pod."""
+    """At most one write for each knob of a target, and one watch, one reclaim and one eviction for each pod."""
 
     writes: tuple[Write, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     watches: tuple[Watch, ...] = ()
     reclaims: tuple[Reclaim, ...] = ()
+    evictions: tuple[Evict, ...] = ()
 
 
 class Result(NamedTuple):
@@ -221,7 +225,7 @@ def merge(writes: Iterable[Write], precedence: Sequence[str]) -> Plan:
         return (
             ranks.get(write.policy, len(ranks)),
             write.policy,
-            _number(write.value),
+            number(write.value),
             write.value,
             write.reason,
         )
@@ -235,34 +239,7 @@ def merge(writes: Iterable[Write], precedence: Sequence[str]) -> Plan:
     return Plan(tuple(kept[key] for key in sorted(kept)), tuple(conflicts))
 
 
-def order(writes: Iterable[Write], standing: Mapping[tuple[Target, Knob], str]) -> tuple[Write, ...]:
-    """
-    Sort writes so that no child is ever wider than its parent, given what stands now.
-
-    Some controllers refuse a child that is wider than its parent and others cap it without a word. So within a phase
-    what grows is written from the root down, and then what shrinks from the leaves up.
-    """
-
-    def place(write: Write) -> tuple[int, int, int, Target, Knob]:
-        now = standing.get(write.key)
-        shrinks = now is not None and width(write.knob, write.value) < width(write.knob, now)
-        return (write.phase, int(shrinks), -write.target.depth if shrinks else write.target.depth, *write.key)
-
-    return tuple(sorted(writes, key=place))
-
-
-def width(knob: Knob, value: str) -> float:
-    """How much a value lets its cgroup have, as far as two values of one knob can be compared."""
-    if knob is not Knob.CPUSET_CPUS:
-        return _number(value)
-    try:
-        return float(len(parse_cpus(value)))
-    except ValueError:
-        # What the cgroup inherits.
-        return float("inf")
-
-
-def _number(value: str) -> float:
+def number(value: str) -> float:
     """A value as a width: ``max`` is wider than any number, and what is no number has none."""
     if value == "max":
         return float("inf")

@@ -53,6 +53,9 @@ class PodObject:
     ``memory_request_bytes``, ``memory_limit_bytes`` and ``cpu_request_millis`` (thousandths of a CPU) are the whole
     pod's, as Kubernetes adds them up; ``None`` where it has none or they cannot be read. ``resizing``: the kubelet is
     changing the pod's resources in place just now.
+
+    ``controller`` is the kind of what makes the pod anew when it is gone (``ReplicaSet``, ``Job``, ``DaemonSet``);
+    ``None`` where nothing does. ``scheduling_priority`` is Kubernetes' own number, ``created`` seconds since the epoch.
     """
 
     uid: str
@@ -70,6 +73,9 @@ class PodObject:
     memory_limit_bytes: int | None = None
     resizing: bool = False
     cpu_request_millis: int | None = None
+    controller: str | None = None
+    scheduling_priority: int | None = None
+    created: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -95,6 +101,7 @@ class PodIntent:
     ``default``. ``managed`` is false for pods that are never acted upon (kube-system, mirror pods). ``reclaim`` is
     false where the owner wants no memory moved out, and ``memory_floor`` the bytes that shall stay in any case.
     ``io_limits`` are the pod's shares of disks; ``None`` where what the owner wrote of them cannot be read.
+    ``eviction``: whether the owner lets the pod be evicted; ``None`` where nothing is said.
     """
 
     priority: Priority
@@ -104,6 +111,7 @@ class PodIntent:
     reclaim: bool = True
     memory_floor: int = 0
     io_limits: tuple[IoLimit, ...] | None = ()
+    eviction: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

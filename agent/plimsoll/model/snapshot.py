@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from plimsoll.model.cpus import CpuSet
 from plimsoll.model.disk import Disk
+from plimsoll.model.eviction import Attempt
 from plimsoll.model.frequency import FrequencySample
 from plimsoll.model.memory import NodeSwap, PodMemory
 from plimsoll.model.outcome import Outcome
@@ -77,6 +78,7 @@ class PodSample:
     were when the pod's cgroup was last looked up, only where a policy cannot do without.
     ``cpu_usage`` is CPUs' worth of time used since the previous tick. ``cpus`` are those it may run on; ``pinned`` are
     those the kubelet's CPU manager gave to its containers alone. ``memory`` is there where a policy needs it.
+    ``io_rate``: bytes per second read from and written to disks since the previous tick, of low-priority pods only.
     """
 
     pod: Pod
@@ -96,6 +98,7 @@ class PodSample:
     cpus: CpuSet | None = None
     pinned: CpuSet = frozenset()
     memory: PodMemory | None = None
+    io_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class SourceState:
 class Snapshot:
     """
     One tick. ``monotonic`` and ``unix`` are seconds; ``interval`` is the time since the previous tick, ``None`` on the
-    first. ``sequence`` counts ticks from 1.
+    first. ``sequence`` counts ticks from 1. ``evictions``: those of the last hour, in the order they were wished for.
     """
 
     sequence: int
@@ -147,6 +150,7 @@ class Snapshot:
     capabilities: tuple[Capability, ...] = ()
     sources: tuple[SourceState, ...] = ()
     poison: tuple[tuple[str, str, str], ...] = ()  # as in PodSet
+    evictions: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

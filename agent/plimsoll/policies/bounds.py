@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.disk import MOST, Disk, IoRate
+from plimsoll.model.kdamonds import CLAIMED
 from plimsoll.model.memory import SwapDevice
 from plimsoll.model.plan import NODE, SWAP_AUTO, Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
@@ -150,6 +151,8 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
             Rule(frozenset({Place.CONTAINER}), frozenset(Priority), _between(1, MOST), of_disk=True),
         ),
         Knob.MEMCG_QOS_ENABLE: Rule(frozenset({Place.NODE}), frozenset(), _one_of("1")),
+        # What they do is in the watches, which are for low-priority pods only.
+        Knob.DAMON_KDAMONDS: Rule(frozenset({Place.NODE}), frozenset(), _one_of(CLAIMED)),
         # Where a pod may run: what one is given another is not.
         Knob.CPUSET_CPUS: Rule(_POD_AND_BELOW, _LOW | _HIGH, _cpu_list, optional=frozenset({Priority.NORMAL})),
         # How fast a CPU may be. Nothing is ever turned off that was found on.

@@ -13,10 +13,12 @@ from typing import NamedTuple
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.model.acting import Note
 from plimsoll.model.frequency import Backend, FrequencySample, Unit
+from plimsoll.model.frequency_groups import Cause, FrequencyGroups
 from plimsoll.model.plan import Knob
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies.frequency_ceiling import low_ceiling, shared_ceiling
 from plimsoll.policies.frequency_demand import Demand, measure
+from plimsoll.policies.frequency_figures import SENTENCES, figures
 from plimsoll.policies.frequency_groups import STRAY_SECONDS, Ground, Groups, regroup, settle
 from plimsoll.policies.frequency_place import Site, crossing, place
 from plimsoll.policies.frequency_roles import Home, Roles, homes, node_of, reach, requested, roles
@@ -37,7 +39,8 @@ REASONS = (MANAGED_ELSEWHERE, NOT_STEERED)
 class State(NamedTuple):
     """
     ``homes``: see :func:`frequency_roles.homes`. ``armed``: a unit was slow once, so the hardware heeds classes.
-    ``turbo``: packages whose turbo frequency was wanted once. ``reason``: why the high group is as it is.
+    ``turbo``: packages whose turbo frequency was wanted once. ``cause``: why the high group is as it is; ``moves``:
+    units that joined or left it so far.
     """
 
     size: Size = Size()
@@ -45,7 +48,8 @@ class State(NamedTuple):
     homes: tuple[tuple[str, Home], ...] = ()
     armed: bool = False
     turbo: frozenset[int] = frozenset()
-    reason: str = ""
+    cause: Cause | None = None
+    moves: int = 0
 
 
 def decide(snapshot: Snapshot, config: FrequencySection, state: State) -> Decision[State]:
@@ -71,16 +75,27 @@ def decide(snapshot: Snapshot, config: FrequencySection, state: State) -> Decisi
         # Not one CPU for them, all taken by the kubelet or not to be made fast: then let everything be fast.
         high = frozenset(each.name for each in site.units)
     groups = regroup(state.groups, settled, high, ground)
-    reason = state.reason
+    cause, moves = state.cause, state.moves + len(high ^ state.groups.high)
     if high != state.groups.high:
-        size, reason = size._replace(changed=snapshot.monotonic), wish.reason
+        size, cause = size._replace(changed=snapshot.monotonic), wish.cause
     armed = state.armed or bool(groups.low)
     turbo = _turbo(ground, groups, turbo, config) if armed else frozenset()
-    scheme = Scheme(NAME, ground, groups, site.cpus(high), dict(known), turbo, armed, reason)
+    why = "" if cause is None else SENTENCES[cause]
+    scheme = Scheme(NAME, ground, groups, site.cpus(high), dict(known), turbo, armed, why)
+    busy = demand.known and demand.used >= config.grow_above * len(site.cpus(high))
+    found = FrequencyGroups(
+        sample.backend,
+        figures(ground, groups, config, busy=busy),
+        wish.cpus,
+        demand.used if demand.known else None,
+        moves,
+        cause,
+    )
     return Decision(
         writes(scheme, config, available),
-        State(size, groups, known, armed, turbo, reason),
+        State(size, groups, known, armed, turbo, cause, moves),
         tuple(_not_steered(groups, snapshot.monotonic)),
+        frequency=found,
     )
 
 
@@ -140,7 +155,7 @@ def _wish(
     wish, following = resize(group, demand, ground.now, config, size)
     if size.changed is None and ground.pods.high:
         # How much was used before is not known: begin with all there may be, and find out.
-        wish = Wish(float(len(everything)), "what is needed is not known yet")
+        wish = Wish(float(len(everything)), Cause.START)
     return wish, following
 
 

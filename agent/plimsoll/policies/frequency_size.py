@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from plimsoll.config.frequency_section import FrequencySection
+from plimsoll.model.frequency_groups import Cause
 from plimsoll.policies.frequency_demand import FULL, Demand
 
 # Without figures the size is held for one decision; a second one without them counts as a full group.
@@ -34,10 +35,10 @@ class Size(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """How many CPUs the group shall have at least, and why: a short sentence for people."""
+    """How many CPUs the group shall have at least, and why."""
 
     cpus: float
-    reason: str
+    cause: Cause
 
 
 class Group(NamedTuple):
@@ -71,11 +72,11 @@ def resize(group: Group, demand: Demand, now: float, config: FrequencySection, s
         wish = _grown(group, demand, config, full=full)
         heat = 0
     elif blind:
-        wish = Wish(float(group.cpus), "not all use is known")
+        wish = Wish(float(group.cpus), Cause.NO_FIGURES)
     else:
         wish = _shrunk(group, peaks, now, config, size._replace(full=since))
     if wish.cpus < group.floor:
-        wish = Wish(group.floor, "requests and the configured minimum are covered")
+        wish = Wish(group.floor, Cause.REQUESTS)
     return wish, Size(heat, blind, size.changed, since, peaks)
 
 
@@ -89,14 +90,14 @@ def _grown(group: Group, demand: Demand, config: FrequencySection, *, full: bool
     enough = demand.used / config.target_utilization
     if full:
         # How much more is wanted shows only once there is room for it.
-        return Wish(max(enough, config.growth_factor * group.cpus, 1.0), "it is full, and hides what is needed")
-    return Wish(max(enough, group.cpus + 1.0), "high-priority pods use most of it")
+        return Wish(max(enough, config.growth_factor * group.cpus, 1.0), Cause.FULL)
+    return Wish(max(enough, group.cpus + 1.0), Cause.USED)
 
 
 def _shrunk(
     group: Group, peaks: tuple[tuple[float, float], ...], now: float, config: FrequencySection, size: Size
 ) -> Wish:
-    hold = Wish(float(group.cpus), "it fits")
+    hold = Wish(float(group.cpus), Cause.FITS)
     if size.full is None or now - size.full < config.window or not peaks:
         return hold
     if size.changed is not None and now - size.changed < config.cool_down:
@@ -105,7 +106,7 @@ def _shrunk(
     if peak >= config.shrink_below * group.cpus:
         return hold
     step = max(group.grain, math.ceil(config.shrink_step * group.cpus))
-    return Wish(max(peak / config.target_utilization, group.cpus - step), "less is used than it was made for")
+    return Wish(max(peak / config.target_utilization, group.cpus - step), Cause.UNUSED)
 
 
 def _peaks(

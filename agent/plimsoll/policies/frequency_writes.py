@@ -169,14 +169,9 @@ def _steer(scheme: Scheme, sample: PodSample, cpus: CpuSet, phase: int, *, conta
         return
     chain = scheme.policy if phase == STEER else ""
     why = f"{sample.pod.priority}-priority pods run on these CPUs: {scheme.reason}"
-    pod = cpus
-    if containers:
-        # cgroup v1 lets no child have a CPU its parent lacks: a parent goes through the union of both to another set.
-        now = sample.cpus or frozenset()
-        pod = cpus if now <= cpus or cpus <= now else cpus | now
-        for path in sample.container_cgroups:
-            yield Write(cgroup(path), Knob.CPUSET_CPUS, format_cpus(cpus), scheme.policy, why, phase=phase, chain=chain)
-    yield Write(cgroup(sample.cgroup), Knob.CPUSET_CPUS, format_cpus(pod), scheme.policy, why, phase=phase, chain=chain)
+    paths = (*sample.container_cgroups, sample.cgroup) if containers else (sample.cgroup,)
+    for path in paths:
+        yield Write(cgroup(path), Knob.CPUSET_CPUS, format_cpus(cpus), scheme.policy, why, phase=phase, chain=chain)
 
 
 def _cpus(scheme: Scheme, names: Iterable[str]) -> CpuSet:

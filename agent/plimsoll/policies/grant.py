@@ -7,12 +7,16 @@ about one that is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from plimsoll.model.acting import Note
+from plimsoll.model.eviction import Evict
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
+from plimsoll.model.snapshot import PodSample
 from plimsoll.policies.bounds import Territory, Violation
+from plimsoll.policies.eviction_bounds import MAX_EVICTIONS, eviction_refusal
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
 
@@ -46,14 +50,15 @@ class Skip(NamedTuple):
 
 class Grant(NamedTuple):
     """
-    ``liberties``: knobs the administrator lets the policy write where the rules do not by themselves; ``ground`` and
-    ``reclaimable``: what is there to be acted upon.
+    ``liberties``: knobs the administrator lets the policy write where the rules do not by themselves; ``ground``,
+    ``reclaimable`` and ``pods``: what is there to be acted upon.
     """
 
     policy: Policy[Any, Any]
     liberties: frozenset[Knob]
     ground: Territory
     reclaimable: Reclaimable
+    pods: Sequence[PodSample]
 
     def refusal(self, write: Write) -> Violation | None:
         """Why this may not be written."""
@@ -84,7 +89,7 @@ class Grant(NamedTuple):
             if violation is not None:
                 where = write.target.path or "the node"
                 return Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
-        return self._reclaim_flaw(decision) or decision
+        return self._reclaim_flaw(decision) or self._eviction_flaw(decision) or decision
 
     def _reclaim_flaw(self, decision: Decision[Any]) -> Skip | None:
         watches: object = decision.watches
@@ -106,4 +111,18 @@ class Grant(NamedTuple):
                 return Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
         if too_much(watches, reclaims):
             return Skip(Flaw.TOO_MANY, "It wanted to reclaim too much at once, or of a pod twice.")
+        return None
+
+    def _eviction_flaw(self, decision: Decision[Any]) -> Skip | None:
+        evictions: object = decision.evictions
+        if not isinstance(evictions, tuple) or not all(isinstance(each, Evict) for each in evictions):
+            return Skip(Flaw.MALFORMED, "Its evictions are no tuple of such.")
+        if evictions and not self.policy.evicts:
+            return Skip(Violation.KNOB, "It may not have pods evicted.")
+        if len(evictions) > MAX_EVICTIONS:
+            return Skip(Flaw.TOO_MANY, f"It wanted {len(evictions)} pods evicted at once.")
+        for each in evictions:
+            violation = eviction_refusal(each, self.policy.name, self.pods)
+            if violation is not None:
+                return Skip(violation, f"It may not have this: {each!r}"[:_SHOWN])
         return None

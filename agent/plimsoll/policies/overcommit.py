@@ -22,7 +22,7 @@ from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
 from plimsoll.policies.overcommit_offer import Offer, offer
-from plimsoll.policies.overcommit_pod import Remembered, Seen, look
+from plimsoll.policies.overcommit_pod import Remembered, Seen, look, protection
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
 from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
 from plimsoll.policies.overcommit_swap import NAME, Limits, Route
@@ -87,7 +87,9 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         return Decision((), State(), lacking=missing, overcommit=figures)
     alarm = listen(snapshot.pods, ground.now, ground.seconds, config.high_pressure_limit, state.alarm)
     writes = account(state.writes, device, config.write_rate, ground.seconds)
-    limits = overcommit_swap.limit(_open(ground, willing), device, config.device_floor, config.pod_ratio, state.limits)
+    opened = _open(ground, willing)
+    keeps = {each.pod.uid: protection(each) for each in willing}
+    limits = overcommit_swap.limit(opened, device, config.device_floor, config.pod_ratio, state.limits, keeps=keeps)
     seen = _look(ground, selector, config, state)
     room = _room(device, writes, config)
     pause = _paused(config, device, alarm, ratio, room)
@@ -120,7 +122,11 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
     )
     return Decision(
-        (*_writes(route, ground, willing, device, limits), *_active(device, config)),
+        (
+            *_writes(route, ground, willing, device, limits),
+            *(overcommit_selector.claim(selector, NAME) if willing else ()),
+            *_active(device, config),
+        ),
         State(
             at=ground.now,
             asked=ground.now if due else state.asked,
@@ -133,7 +139,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
             pods=tuple(sorted((each.uid, each.kept) for each in seen)),
         ),
         lacking=overcommit_selector.lacking(config, ground.available),
-        watches=tuple(_watch(each) for each in seen if each.sample.pod.intent.reclaim),
+        watches=tuple(_watch(each, alarm) for each in seen if each.sample.pod.intent.reclaim),
         reclaims=tuple(reclaims),
         overcommit=figures,
     )
@@ -150,13 +156,15 @@ def _ground(snapshot: Snapshot, config: OvercommitSection, state: State) -> _Gro
     ]
     low = tuple(each for each in found if each.pod.priority is Priority.LOW)
     known = {each.pod.uid: level(each.memory, config.basis) for each in low}
-    now = snapshot.monotonic
+    now, swap = snapshot.monotonic, snapshot.node.swap or NodeSwap()
     return _Ground(
         low,
         tuple(each for each in found if each.pod.priority is not Priority.LOW),
         {uid: each for uid, each in known.items() if each is not None},
-        frozenset(each.name for each in snapshot.capabilities if each.available),
-        snapshot.node.swap or NodeSwap(),
+        overcommit_selector.working(
+            frozenset(each.name for each in snapshot.capabilities if each.available), swap.failing
+        ),
+        swap,
         now,
         0.0 if state.at is None else max(0.0, now - state.at),
     )
@@ -241,10 +249,12 @@ def _look(ground: _Ground, selector: Selector, config: OvercommitSection, state:
     ]
 
 
-def _watch(seen: Seen) -> Watch:
+def _watch(seen: Seen, alarm: Alarm) -> Watch:
     sample = seen.sample
+    # Not with the cgroup gone: the kernel gives its number to another one.
+    halt = alarm.pause is not Pause.NONE or sample.pod.object.deleting
     targets = tuple(cgroup(each) for each in (sample.cgroup or "", *sample.container_cgroups))
-    return Watch(seen.uid, targets, seen.selector, NAME, seen.kept.rate)
+    return Watch(seen.uid, targets, seen.selector, NAME, 0 if halt else seen.kept.rate, halt)
 
 
 def _writes(
@@ -262,7 +272,7 @@ POLICY: Policy[OvercommitSection, State] = Policy(
     # What hurts is looked at in every tick; memory is asked for at the configured interval.
     interval=0.0,
     needs=("cgroup", "kubepods"),
-    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP}),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}),
     initial=State(),
     decide=decide,
     reclaims=True,

@@ -141,8 +141,12 @@ def floor(seen: Seen, now: float, config: OvercommitSection) -> int:
 
     The kernel does not heed a cgroup's own ``memory.min`` and ``memory.low`` when that cgroup is asked to reclaim.
     """
-    asked = seen.sample.pod.intent.memory_floor
-    return max(config.pod_floor, asked, seen.memory.protected, seen.kept.course.floor_at(now))
+    return max(config.pod_floor, protection(seen.sample), seen.kept.course.floor_at(now))
+
+
+def protection(sample: PodSample) -> int:
+    """What its owner asks to be kept, in one way or the other."""
+    return max(sample.pod.intent.memory_floor, 0 if sample.memory is None else sample.memory.protected)
 
 
 def most(seen: Seen, config: OvercommitSection) -> int:

@@ -8,10 +8,11 @@ comes first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from plimsoll.config.overcommit_section import OvercommitSection
-from plimsoll.model.plan import Selector
+from plimsoll.model.kdamonds import CLAIMED
+from plimsoll.model.plan import NODE, Knob, Selector, Write
 from plimsoll.model.snapshot import PodSample
 
 # A region of 4 MiB looked at every two seconds: a hundredth of a core for each container of a node of this size.
@@ -20,10 +21,19 @@ DAMON_CONTAINERS = 16
 # Once in use it is given up only when it is too much, and taken again only when it is clearly not.
 _DAMON_RETURN = 12
 
+# After everybody's limit, so that it is given back before any is lifted.
+CLAIM_PHASE = 73
+
 PATIENCE_SECONDS = 900.0
 """Several ageing passes. A selector that knows nothing by then will not: the pod goes on without one."""
 
 RECLAIM, DAMON, LRU_GEN = "memory-reclaim", "damon", "lru-gen"
+_NEEDS = {Selector.DAMON.value: DAMON, Selector.MGLRU.value: LRU_GEN}
+
+
+def working(available: frozenset[str], failing: Collection[str]) -> frozenset[str]:
+    """The capabilities that count: not those of selectors that were tried and do not work."""
+    return available - {_NEEDS.get(each, "") for each in failing}
 
 
 def choose(
@@ -54,6 +64,14 @@ def lacking(config: OvercommitSection, available: frozenset[str]) -> tuple[str, 
         return ()
     wanted = {"auto": (DAMON, LRU_GEN), "damon": (DAMON,), "mglru": (LRU_GEN,)}[config.selector]
     return tuple(each for each in wanted if each not in available)
+
+
+def claim(selector: Selector | None, policy: str) -> tuple[Write, ...]:
+    """What the selector needs of the node for itself."""
+    if selector is not Selector.DAMON:
+        return ()
+    reason = "DAMON finds cold memory of low-priority pods here, and all its kdamonds have one owner at a time"
+    return (Write(NODE, Knob.DAMON_KDAMONDS, CLAIMED, policy, reason, phase=CLAIM_PHASE),)
 
 
 def of_pod(selector: Selector, unknown_seconds: float) -> Selector:

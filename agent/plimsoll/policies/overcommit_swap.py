@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.model.memory import SwapDevice
@@ -54,11 +55,20 @@ def usable(device: SwapDevice, floor: float) -> int:
     return int((device.size or 0) * (1 - floor))
 
 
-def limit(levels: Mapping[str, Level], device: SwapDevice, floor: float, pod_ratio: float, before: Limits) -> Limits:
+def limit(
+    levels: Mapping[str, Level],
+    device: SwapDevice,
+    floor: float,
+    pod_ratio: float,
+    before: Limits,
+    *,
+    keeps: Mapping[str, int] = MappingProxyType({}),
+) -> Limits:
     """
     How much each of these pods may have. Finite in any case; what stood ``before`` stays as long as it is about right.
 
-    The policy moves less: the limit is for what the kernel moves by itself when memory runs short.
+    The policy moves less: the limit is for what the kernel moves by itself, when memory runs short or by DAMON, which
+    heeds no other protection. So it never leaves a pod less memory than ``keeps`` says.
     """
     most = usable(device, floor)
     wanted = {
@@ -68,11 +78,22 @@ def limit(levels: Mapping[str, Level], device: SwapDevice, floor: float, pod_rat
     known = dict(before.sizes)
     sizes: list[tuple[str, int]] = []
     for uid, size in sorted(wanted.items()):
-        fair = (size if total <= most else size * most // total) // PAGE * PAGE
+        room = _room(levels[uid], keeps.get(uid, 0))
+        fair = min(size if total <= most else size * most // total, room) // PAGE * PAGE
         old = known.get(uid)
-        fits = old is not None and fair * _OUTGROWN <= old <= fair * _OVERSIZED
-        sizes.append((uid, old if fits and old is not None else _generous(fair, total, most)))
+        fits = old is not None and fair * _OUTGROWN <= old <= min(fair * _OVERSIZED, room)
+        sizes.append((uid, old if fits and old is not None else min(_generous(fair, total, most), _tight(room))))
     return Limits(tuple(sizes))
+
+
+def _room(level: Level, keep: int) -> int:
+    """What may be on the device of a pod that keeps so much in memory."""
+    return max(0, level.current + level.offloaded - keep) if keep > 0 else 1 << 62
+
+
+def _tight(room: int) -> int:
+    """Somewhat less, so that it is not written again with every page cache that goes."""
+    return int(room * _OUTGROWN) // PAGE * PAGE
 
 
 def _generous(fair: int, total: int, most: int) -> int:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from plimsoll.model.acting import Note
+from plimsoll.model.eviction import Evict, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.snapshot import Snapshot
@@ -25,7 +27,8 @@ class Decision(Generic[S]):
     What one policy wants now: *all* it wants, not what changed. What it no longer lists is put back.
 
     ``lacking`` names capabilities this node does not have and that would have made a difference. ``watches`` stand like
-    writes until the next decision; ``reclaims`` are for now, once. ``overcommit``: figures for people and metrics.
+    writes until the next decision; ``reclaims`` and ``evictions`` are for now, once. ``overcommit``, ``eviction``,
+    ``frequency``: figures for people and metrics.
     """
 
     writes: tuple[Write, ...]
@@ -35,6 +38,9 @@ class Decision(Generic[S]):
     watches: tuple[Watch, ...] = ()
     reclaims: tuple[Reclaim, ...] = ()
     overcommit: Overcommit | None = None
+    evictions: tuple[Evict, ...] = ()
+    eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Policy(Generic[C, S]):
     ``interval``: seconds between two decisions, 0 for every tick; between them the last one stands.
     ``needs``: capabilities without which there is nothing to decide. ``bounds``: the knobs it may write.
     ``initial``: its state before the first decision; states are immutable values. ``reclaims``: whether it may have
-    memory watched and reclaimed.
+    memory watched and reclaimed; ``evicts``: whether it may have pods evicted.
     """
 
     name: str
@@ -53,3 +59,4 @@ class Policy(Generic[C, S]):
     initial: S
     decide: Callable[[Snapshot, C, S], Decision[S]]
     reclaims: bool = False
+    evicts: bool = False

@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from plimsoll.config.eviction_section import EvictionSection
 from plimsoll.config.frequency_section import FrequencySection
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.policy_sections import IoLimitSection, PreemptionSection
 from plimsoll.config.schema import Config
 from plimsoll.model.acting import Mode, Note, Report, Status
+from plimsoll.model.eviction import Evict, Eviction
+from plimsoll.model.frequency_groups import FrequencyGroups
 from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import Knob, Plan, Reclaim, Watch, Write, merge
 from plimsoll.model.snapshot import Snapshot
-from plimsoll.policies import frequency, io_limit, overcommit, preemption
+from plimsoll.policies import eviction, frequency, io_limit, overcommit, preemption
 from plimsoll.policies.bounds import Territory, territory
 from plimsoll.policies.grant import Grant, Skip
 from plimsoll.policies.policy import Decision, Policy
@@ -61,7 +64,8 @@ class Standing:
     """
     What one policy decided last, and when (seconds of the caller's clock; ``None``: never).
 
-    ``reclaims`` are of this tick only: memory asked for once must not be asked for again because nothing was decided.
+    ``reclaims`` and ``evictions`` are of this tick only: what was asked for once must not be asked for again because
+    nothing was decided.
     """
 
     state: object
@@ -70,6 +74,9 @@ class Standing:
     watches: tuple[Watch, ...] = ()
     reclaims: tuple[Reclaim, ...] = ()
     overcommit: Overcommit | None = None
+    evictions: tuple[Evict, ...] = ()
+    eviction: Eviction | None = None
+    frequency: FrequencyGroups | None = None
     notes: tuple[Note, ...] = ()
     lacking: tuple[str, ...] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -95,6 +102,7 @@ def enrol(
     frequency_section: FrequencySection | None = None,
     overcommit_section: OvercommitSection | None = None,
     io_limit_section: IoLimitSection | None = None,
+    eviction_section: EvictionSection | None = None,
 ) -> tuple[Enrolled, ...]:
     """Every policy, in the order they win, with its section of the configuration; without one it is not there."""
     enrolled = [Enrolled(preemption.POLICY, Mode(preemption_section.mode), preemption_section)]
@@ -107,6 +115,8 @@ def enrol(
     if io_limit_section is not None:
         anywhere = io_limit.POLICY.bounds if io_limit_section.system_disk == "allow" else frozenset()
         enrolled.append(Enrolled(io_limit.POLICY, Mode(io_limit_section.mode), io_limit_section, anywhere))
+    if eviction_section is not None:
+        enrolled.append(Enrolled(eviction.POLICY, Mode(eviction_section.mode), eviction_section))
     return tuple(enrolled)
 
 
@@ -117,6 +127,7 @@ def configured(config: Config) -> tuple[Enrolled, ...]:
         frequency_section=config.frequency,
         overcommit_section=config.overcommit,
         io_limit_section=config.io_limit,
+        eviction_section=config.eviction,
     )
 
 
@@ -156,12 +167,17 @@ def _merged(standings: Sequence[Standing], precedence: Sequence[str]) -> Plan:
     plan = merge((write for each in standings for write in each.writes), precedence)
     watches: dict[str, Watch] = {}
     reclaims: dict[str, Reclaim] = {}
+    evictions: dict[str, Evict] = {}
     for standing in standings:
         for watch in standing.watches:
             watches.setdefault(watch.pod, watch)
         for reclaim in standing.reclaims:
             reclaims.setdefault(reclaim.pod, reclaim)
-    return plan._replace(watches=tuple(watches.values()), reclaims=tuple(reclaims.values()))
+        for evict in standing.evictions:
+            evictions.setdefault(evict.pod, evict)
+    return plan._replace(
+        watches=tuple(watches.values()), reclaims=tuple(reclaims.values()), evictions=tuple(evictions.values())
+    )
 
 
 def _waiting(each: Enrolled, standing: Standing | None) -> Report:
@@ -196,6 +212,9 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
                 result.watches,
                 result.reclaims,
                 result.overcommit,
+                result.evictions,
+                result.eviction,
+                result.frequency,
                 result.notes,
                 result.lacking,
                 failures,
@@ -213,6 +232,8 @@ def _run(each: Enrolled, tick: _Tick, standing: Standing) -> tuple[Standing, Rep
         standing.lacking,
         standing.failures,
         standing.overcommit,
+        standing.eviction,
+        standing.frequency,
     )
     return standing, report
 
@@ -225,11 +246,12 @@ def _still_legal(standing: Standing, enrolled: Enrolled, tick: _Tick) -> Standin
         writes=tuple(each for each in standing.writes if grant.refusal(each) is None),
         watches=tuple(each for each in standing.watches if grant.watch_refusal(each) is None),
         reclaims=(),
+        evictions=(),
     )
 
 
 def _grant(each: Enrolled, tick: _Tick) -> Grant:
-    return Grant(each.policy, each.liberties, tick.ground, tick.reclaimable)
+    return Grant(each.policy, each.liberties, tick.ground, tick.reclaimable, tick.snapshot.pods)
 
 
 def _decision(each: Enrolled, tick: _Tick, state: object) -> Decision[Any] | Skip:

@@ -35,6 +35,7 @@ class Account:
         self.swapped = 0
         self.refaults = 0.0
         self.limit_hits = 0.0
+        self.io_bytes = 0.0
 
     def advance(self, duration_ns: int, uses: Iterable[Use]) -> None:
         """Add ``duration_ns`` nanoseconds of what this cgroup, one pod or many, got."""
@@ -51,6 +52,7 @@ class Account:
             self.throttled_periods += seconds / _CFS_PERIOD_SECONDS * (use.throttled > 0)
             self.refaults += use.refaults * seconds
             self.limit_hits += use.limit_hits * seconds
+            self.io_bytes += use.io * seconds
 
     def _stalls(self, pods: tuple[Use, ...]) -> Mapping[str, Stall]:
         if not pods:

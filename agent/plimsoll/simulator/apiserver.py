@@ -1,6 +1,6 @@
 """
-An API server for pods: the part of Kubernetes' list and watch protocol that an observer of pods meets, and the events
-and conditions it may write.
+An API server for pods: the part of Kubernetes' list and watch protocol that an observer of pods meets, the events and
+conditions it may write, and evictions.
 
 It must not know the agent. There is no scheduler, kubelet or admission: an object is stored as it is given, with the
 metadata that an API server adds. A ``script`` sees each request first and may answer in its place, so that a bad day
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from plimsoll.simulator.event_store import EventStore
 from plimsoll.simulator.exchange import Exchange, Server, bookmark, status_object
 from plimsoll.simulator.object_patch import Invalid, Json
-from plimsoll.simulator.pod_store import Forgotten, Match, PodStore, events, selector
+from plimsoll.simulator.pod_store import Conflict, Forgotten, Match, PodStore, events, selector
 
 PODS = "/api/v1/pods"
 _NAMESPACES = "/api/v1/namespaces/"
@@ -36,7 +36,8 @@ class ApiServer:
     """
     Serves pods on the loopback, in plain HTTP, to bearers of ``token``.
 
-    ``token`` and ``script`` may be changed at any time. ``bookmark_seconds``: how often a quiet watch gets a bookmark.
+    ``token``, ``script`` and ``budgeted`` may be changed at any time. ``budgeted``: the pods, by namespace and name,
+    that a PodDisruptionBudget lets nobody evict now. ``bookmark_seconds``: how often a quiet watch gets a bookmark.
     Operations on pods may come from any thread, also while the server is stopped.
     """
 
@@ -45,6 +46,7 @@ class ApiServer:
     ) -> None:
         self.token = secrets.token_hex(16) if token is None else token
         self.script = script
+        self.budgeted: frozenset[tuple[str, str]] = frozenset()
         self._bookmark_seconds = bookmark_seconds
         self._store = PodStore()
         self._events = EventStore()
@@ -165,9 +167,16 @@ class ApiServer:
             exchange.status(400, "the body is no object")
             return
         try:
+            match exchange.path.removeprefix(_NAMESPACES).split("/"):
+                case [namespace, "pods", name, "eviction"] if exchange.method == "POST":
+                    self._evict(exchange, namespace, name, content)
+                    return
             stored, name = self._stored(exchange, content)
         except Invalid as error:
             exchange.status(422, str(error), causes=({"field": error.field},))
+            return
+        except Conflict as error:
+            exchange.status(409, str(error))
             return
         if stored is not None:
             exchange.json(stored, 201 if exchange.method == "POST" else 200)
@@ -175,6 +184,19 @@ class ApiServer:
             exchange.status(409, f"{name} already exists")
         else:
             exchange.status(404, f"{name} not found")
+
+    def _evict(self, exchange: Exchange, namespace: str, name: str, content: Json) -> None:
+        metadata, options = content.get("metadata"), content.get("deleteOptions") or {}
+        if not isinstance(metadata, dict) or (metadata.get("namespace"), metadata.get("name")) != (namespace, name):
+            exchange.status(400, "name in URL does not match name in Eviction object")
+            return
+        if (namespace, name) in self.budgeted:
+            cause = {"reason": "DisruptionBudget", "message": "The disruption budget needs 1 healthy pods and has 1"}
+            exchange.status(429, "Cannot evict pod as it would violate the pod's disruption budget.", causes=(cause,))
+        elif self._store.begin_deletion(namespace, name, (options.get("preconditions") or {}).get("uid")) is None:
+            exchange.status(404, f'pods "{name}" not found')
+        else:
+            exchange.json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
     def _stored(self, exchange: Exchange, content: Json) -> tuple[Json | None, str]:
         """What a write leads to, ``None``: nothing; and of what kind it is. Raises Invalid."""

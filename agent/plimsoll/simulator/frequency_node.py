@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from plimsoll.actuators.chains import Chains
 from plimsoll.model.cpus import CpuSet, format_cpus, parse_cpus
 from plimsoll.model.frequency import Backend, Bucket, FrequencySample, Unit
+from plimsoll.model.order import order
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, Result, Target, TargetKind, Write, cgroup, order
+from plimsoll.model.plan import Knob, Result, Target, TargetKind, Write, cgroup
 from plimsoll.model.pod import Pod, PodIntent, PodObject, Priority, QosClass
 from plimsoll.model.snapshot import Capability, CgroupState, NodeSample, PodSample, Snapshot, SourceState
 
@@ -77,7 +78,7 @@ class SimulatedPod:
 class FrequencyNode:
     """
     ``values`` are what stands in knobs that were written, ``originals`` what stood there before; ``turbo``: buckets by
-    package. Capabilities are those a policy may ask for.
+    package; ``megahertz``: what its CPUs are seen to run at. Capabilities are those a policy may ask for.
     """
 
     units: tuple[Unit, ...]
@@ -88,6 +89,7 @@ class FrequencyNode:
     values: dict[tuple[Target, Knob], str] = field(default_factory=dict)
     originals: dict[tuple[Target, Knob], Write] = field(default_factory=dict)
     foreign: str = ""
+    megahertz: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def cpus(self) -> CpuSet:
@@ -131,6 +133,7 @@ class FrequencyNode:
                     limits={} if speed_select else {each.name: self.ceiling(each) for each in self.units},
                     buckets=self.turbo,
                     foreign=self.foreign,
+                    megahertz=self.megahertz,
                 )
             ),
             capabilities=tuple(Capability(each, available=True) for each in self.capabilities),
@@ -181,7 +184,7 @@ class FrequencyNode:
             if fails(write) or self._refuses(write):
                 chains.saw(Result(write, Outcome.DENIED))
                 continue
-            self._put(write)
+            self._put(write, passing=write.reason == _BACK and write.value != self.originals[write.key].value)
             yield write
 
     def restore(self) -> Iterator[Write]:
@@ -209,9 +212,12 @@ class FrequencyNode:
         this = parse_cpus(write.value) & self.cpus
         return not (this <= its if other == owner.path else its <= this)
 
-    def _put(self, write: Write) -> None:
+    def _put(self, write: Write, *, passing: bool) -> None:
         key = write.key
-        if write.reason == _BACK:
+        if passing:
+            # On the way back it is still to be put back.
+            pass
+        elif write.reason == _BACK:
             self.originals.pop(key, None)
         else:
             # As in the journal: the value from before us, with the phase of what we wrote last.

@@ -55,6 +55,7 @@ class SimulatedNode:
         self._now_ns = 0
         self._groups = {key: self._account() for key in ("", QosClass.BURSTABLE, QosClass.BEST_EFFORT)}
         self._running: dict[str, tuple[Instance, Account]] = {}
+        self._ended: set[str] = set()
         tree.directory("run")  # the agent makes its own state directory below
         self._proc = ProcFiles(
             tree,
@@ -87,7 +88,16 @@ class SimulatedNode:
 
     def instances(self) -> tuple[Instance, ...]:
         """The pods that exist now, finished ones among them."""
-        return self._workload.instances(self.seconds)
+        return tuple(each for each in self._workload.instances(self.seconds) if each.uid not in self._ended)
+
+    def end(self, uid: str) -> None:
+        """
+        End a pod before its time, as the kubelet does when the API server says so.
+
+        Nothing makes it anew; where it is one of a row of jobs, the next of them comes when its time has come.
+        """
+        self._ended.add(uid)
+        self._follow()
 
     def objects(self) -> dict[tuple[str, str], dict[str, object]]:
         """The pod objects as an API server has them now, by namespace and name."""

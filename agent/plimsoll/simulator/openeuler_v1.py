@@ -18,6 +18,7 @@ from plimsoll.simulator.workload import Instance, PodSpec, cpu_shares
 _BASE = "sys/fs/cgroup"
 _CPU = f"{_BASE}/cpu,cpuacct"
 _MEMORY = f"{_BASE}/memory"
+_BLKIO = f"{_BASE}/blkio"
 _CLASSES = {
     QosClass.GUARANTEED: "kubepods",
     QosClass.BURSTABLE: "kubepods/burstable",
@@ -47,8 +48,8 @@ class OpenEulerV1:
             self._tree.link(f"{_BASE}/{name}", "cpu,cpuacct")
         self._tree.fixed(f"{_CPU}/cpu.shares", "1024\n")
         self._tree.fixed(f"{_BASE}/cpuset/cpuset.cpus", "0-7\n")
-        self._tree.fixed(f"{_BASE}/blkio/blkio.reset_stats", "")
-        for hierarchy in (_CPU, _MEMORY, f"{_BASE}/cpuset", f"{_BASE}/blkio"):
+        self._tree.fixed(f"{_BLKIO}/blkio.reset_stats", "")
+        for hierarchy in (_CPU, _MEMORY, f"{_BASE}/cpuset", _BLKIO):
             for path in _CLASSES.values():
                 self._tree.directory(f"{hierarchy}/{path}")
         for path in _CLASSES.values():
@@ -84,7 +85,7 @@ class OpenEulerV1:
 
     def remove(self, pod: Instance) -> None:
         """Remove a pod's cgroups."""
-        for hierarchy in (_CPU, _MEMORY):
+        for hierarchy in (_CPU, _MEMORY, _BLKIO):
             self._tree.remove(f"{hierarchy}/{self._pod(pod)}")
 
     def show(self, pod: Instance, account: Account) -> None:
@@ -95,6 +96,9 @@ class OpenEulerV1:
         self._show_cpu(self._container(pod), account, account)
         self._show_memory(self._pod(pod), account)
         self._show_memory(self._container(pod), account)
+        for path in (self._pod(pod), self._container(pod)):
+            file = f"{_BLKIO}/{path}/blkio.throttle.io_service_bytes_recursive"
+            self._tree.put(file, spelling.service_bytes(account.io_bytes))
 
     def show_groups(self, accounts: Mapping[str, Account]) -> None:
         """Write the cgroups above the pods: ``""`` is the whole node, the others are QoS classes."""

@@ -104,7 +104,7 @@ class PodMemoryModel:
         if self._selector is Selector.MGLRU and (not self._passes or self._now - self._passes[-1] >= AGEING_SECONDS):
             self._age()
         if self._selector is Selector.DAMON and self._rate:
-            self._page_out(int(min(self._rate * seconds, room)))
+            self._page_out(int(min(self._rate * seconds, room, max(0, self.limit - self.swapped))))
 
     def watch(self, selector: Selector | None, rate: int) -> None:
         """As ``model/plan.py`` has it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from plimsoll.simulator.workload import Instance
 
 
@@ -31,6 +33,7 @@ def pod_object(instance: Instance, node_name: str, runtime: str) -> dict[str, ob
             "uid": instance.uid,
             "annotations": dict(spec.annotations),
             "labels": {"app": spec.name},
+            "ownerReferences": [_owner(instance)],
         },
         "spec": {
             "nodeName": node_name,
@@ -40,6 +43,13 @@ def pod_object(instance: Instance, node_name: str, runtime: str) -> dict[str, ob
         },
         "status": status,
     }
+
+
+def _owner(instance: Instance) -> dict[str, object]:
+    spec = instance.spec
+    kind, version = ("Job", "batch/v1") if spec.lifetime is not None else ("ReplicaSet", "apps/v1")
+    uid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{spec.name}.{spec.namespace}"))
+    return {"apiVersion": version, "kind": kind, "name": spec.name, "uid": uid, "controller": True}
 
 
 def _resources(instance: Instance) -> dict[str, dict[str, str]]:

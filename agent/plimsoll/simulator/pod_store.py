@@ -38,6 +38,13 @@ class Forgotten(Exception):  # noqa: N818 - Kubernetes calls it a state: 410 Gon
     """The history from this version on is no longer known."""
 
 
+class Conflict(Exception):  # noqa: N818 - Kubernetes calls it a state: 409 Conflict
+    """A precondition is not met."""
+
+    def __init__(self, wanted: str, found: str) -> None:
+        super().__init__(f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}")
+
+
 class PodStore:
     """The pods by namespace and name. Every operation may come from any thread."""
 
@@ -83,6 +90,25 @@ class PodStore:
                 raise Invalid("metadata.uid")
             status = merged(before.get("status"), patch.get("status", {}))
             stored = {**before, "metadata": dict(before["metadata"]), "status": status}
+            self._pods[namespace, name] = stored
+            self._record(before, stored)
+            return stored
+
+    def begin_deletion(self, namespace: str, name: str, uid: str | None) -> Json | None:
+        """
+        Mark the pod as going, as deleting with a grace period does; the pod, or ``None``: there is none.
+
+        Whoever plays its kubelet deletes it. Raises Conflict when ``uid`` is given and another pod has the name.
+        """
+        with self._changed:
+            before = self._pods.get((namespace, name))
+            if before is None:
+                return None
+            if uid is not None and uid != before["metadata"]["uid"]:
+                raise Conflict(uid, before["metadata"]["uid"])
+            if "deletionTimestamp" in before["metadata"]:
+                return before
+            stored = {**before, "metadata": {**before["metadata"], "deletionTimestamp": _now()}}
             self._pods[namespace, name] = stored
             self._record(before, stored)
             return stored

@@ -26,6 +26,22 @@ def keyed(values: Mapping[str, float]) -> str:
     return "".join(f"{key} {number(value)}" for key, value in values.items())
 
 
+# The node's one disk, as virtio numbers it.
+_DISK = "253:0"
+
+
+def io_stat(size: float) -> str:
+    """``io.stat`` of a cgroup that has read so many bytes and written none."""
+    return f"{_DISK} rbytes={int(size):0{_WIDTH}d} wbytes=0 rios={int(size / 4096):0{_WIDTH}d} wios=0 dbytes=0 dios=0\n"
+
+
+def service_bytes(size: float) -> str:
+    """The same on cgroup v1: ``blkio.throttle.io_service_bytes_recursive``."""
+    read = f"{int(size):0{_WIDTH}d}"
+    figures = {"Read": read, "Write": "0", "Sync": read, "Async": "0", "Discard": "0", "Total": read}
+    return "".join(f"{_DISK} {name} {figure}\n" for name, figure in figures.items()) + f"Total {read}\n"
+
+
 def psi_line(degree: str, line: PressureLine) -> str:
     averages = " ".join(
         f"{name}={(value or 0) // 100}.{(value or 0) % 100:02d}"

@@ -98,6 +98,7 @@ class StockV2:
         }
         self._tree.put(f"{where}/cpu.stat", spelling.keyed(stat))
         self._tree.put(f"{where}/memory.current", spelling.number(account.memory))
+        self._tree.put(f"{where}/io.stat", spelling.io_stat(account.io_bytes))
         events = {"low": 0, "high": 0, "max": account.limit_hits, "oom": 0, "oom_kill": 0}
         self._tree.put(f"{where}/memory.events", spelling.keyed(events))
         anonymous = account.memory * 9 // 10

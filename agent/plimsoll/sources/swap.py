@@ -21,6 +21,9 @@ class Reclaimed(Protocol):
     @property
     def offloads(self) -> Mapping[str, Offload]: ...
 
+    @property
+    def failing(self) -> tuple[str, ...]: ...
+
     def cold(self, pod: str) -> int | None: ...
 
 
@@ -28,6 +31,7 @@ class Nothing:
     """Nobody reclaims anything."""
 
     offloads: Mapping[str, Offload] = {}
+    failing: tuple[str, ...] = ()
 
     def cold(self, pod: str) -> int | None:  # noqa: ARG002 - the protocol's
         return None
@@ -49,7 +53,7 @@ class SwapSource:
                 if each.cgroup is not None
             ]
             device = self._device.sample(roots, holders, now)
-        return NodeSwap(device, dict(reclaimed.offloads))
+        return NodeSwap(device, dict(reclaimed.offloads), reclaimed.failing)
 
 
 def with_cold(pods: Sequence[PodSample], reclaimed: Reclaimed) -> tuple[PodSample, ...]:

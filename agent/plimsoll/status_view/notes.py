@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plimsoll.model.acting import Mode, Status
+from plimsoll.model.frequency_groups import Group
 from plimsoll.status_view.fields import UNKNOWN, duration, mappings, number, text
 
 
@@ -40,6 +41,10 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
     """A line for each policy, and one for each thing that keeps them from acting."""
     for each in mappings(document.get("policies")):
         yield _policy(each)
+        yield from _shortages(each)
+    frequency = document.get("frequency")
+    if isinstance(frequency, Mapping):
+        yield _frequency(frequency)
     acting = document.get("acting")
     if not isinstance(acting, Mapping):
         return
@@ -51,6 +56,23 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"writes: STUCK for {duration(stuck)}"
     if lost := number(acting.get("auditLinesLost")):
         yield f"audit: {lost:.0f} lines LOST"
+
+
+def _frequency(frequency: Mapping[str, Any]) -> str:
+    groups = frequency.get("groups")
+    parts = []
+    for name in Group:
+        group = groups.get(name) if isinstance(groups, Mapping) else None
+        if not isinstance(group, Mapping) or not number(group.get("units")):
+            continue
+        speed = number(group.get("megahertz"))
+        parts.append(f"{name} {text(group.get('cpus'))}" + ("" if speed is None else f" at {speed:.0f} MHz"))
+    demand, target = number(frequency.get("demandCpus")), number(frequency.get("targetCpus"))
+    if demand is not None and target is not None:
+        parts.append(f"high pods use {demand:.1f} CPUs of {target:.0f} wanted")
+    if isinstance(change := frequency.get("lastChange"), str):
+        parts.append(f"last change: {text(change)}")
+    return f"frequency: {text(frequency.get('backend'))}: {'; '.join(parts) or UNKNOWN}"
 
 
 def _policy(policy: Mapping[str, Any]) -> str:
@@ -68,3 +90,18 @@ def _policy(policy: Mapping[str, Any]) -> str:
         line += f", {name.upper() if name == Status.SKIPPED else name} ({text(policy.get('reason'))})"
         line += f": {text(policy.get('detail'))}"
     return line
+
+
+def _shortages(policy: Mapping[str, Any]) -> Iterator[str]:
+    """Who waits for what, worst first, and why nobody goes for it."""
+    eviction = policy.get("eviction")
+    if not isinstance(eviction, Mapping):
+        return
+    for each in mappings(eviction.get("shortages")):
+        share, seconds = number(each.get("share")), number(each.get("seconds"))
+        who = text(each.get("pod") or each.get("uid") or "the node")
+        how = UNKNOWN if share is None else f"{share:.0%}"
+        since = UNKNOWN if seconds is None else duration(seconds)
+        yield f"waits: {who} for {text(each.get('resource'))}, {how} of the time, for {since}"
+    if eviction.get("pause") is not None:
+        yield f"nobody is evicted: {text(eviction.get('pause'))}"

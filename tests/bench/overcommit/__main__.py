@@ -19,12 +19,10 @@ from tests.bench.overcommit.figures import Run, change_table, table
 from tests.bench.overcommit.guest_run import CONTROLLERS, OURS, Load, Terms, build, check, run
 from tests.vm.image import image
 
-DEFAULT = tuple(each for each in CONTROLLERS if each != "damon")
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--controllers", default=",".join(DEFAULT), help=f"of: {', '.join(CONTROLLERS)}")
+    parser.add_argument("--controllers", default=",".join(CONTROLLERS), help=f"of: {', '.join(CONTROLLERS)}")
     parser.add_argument("--minutes", default="5", help="where to look, the last one being where the load changes")
     parser.add_argument("--after", type=float, default=2.0, help="minutes after the change")
     parser.add_argument("--seeds", default="1")

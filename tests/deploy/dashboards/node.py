@@ -1,8 +1,9 @@
-"""One node, or a few: its pressure, what the policies do there, its overcommit, its agent. A description only."""
+"""One node, or a few: its pressure, what the policies do, overcommit, evictions, its agent. A description only."""
 
 from __future__ import annotations
 
 from tests.deploy.dashboards.grafana import Dashboard, Kind, Panel, Query, Row, Variable
+from tests.deploy.dashboards.node_eviction import EVICTION
 from tests.deploy.dashboards.node_overcommit import OVERCOMMIT
 
 _NODE = 'node=~"$node"'
@@ -185,6 +186,6 @@ NODE = Dashboard(
     "plimsoll-node",
     "Plimsoll / Node",
     "One node or a few.",
-    (_PRESSURE, _POLICIES, OVERCOMMIT, _AGENT),
+    (_PRESSURE, _POLICIES, OVERCOMMIT, EVICTION, _AGENT),
     (Variable("node", "plimsoll_build_info", "node", many=True),),
 )

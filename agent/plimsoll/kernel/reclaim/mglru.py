@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import HostFs
@@ -92,6 +92,11 @@ class GenerationalMemory:
         self.outcome = Outcome.OK
         """What the last read or pass came to; a vanished cgroup is no failure."""
 
+    @property
+    def usable(self) -> bool:
+        """Always: where it comes to know nothing, that shows pod by pod."""
+        return True
+
     def watch(self, watches: Sequence[Watch]) -> None:
         pods: dict[str, _Pod] = {}
         for each in watches:
@@ -121,6 +126,9 @@ class GenerationalMemory:
         for pod in due:
             if pod.due > now:
                 pod.due = now + self._pause(pod, found)
+
+    def halt(self, keep: Collection[str]) -> None:
+        """Does nothing: it only finds."""
 
     def cold(self, pod: str) -> int | None:
         return self._cold.get(pod)

@@ -36,13 +36,20 @@ _KILL_KEY = "oom_kill"
 class Scope(NamedTuple):
     """
     What is read beside what always is. ``containers``: their pressure; ``derived``: what pressure can be computed from
-    where the kernel does not tell it; ``cpus``: use of CPUs, and which; ``memory``: what ``model/memory.py`` has.
+    where the kernel does not tell it; ``usage``: use of CPUs; ``cpus``: that, and which; ``memory``: what
+    ``model/memory.py`` has.
     """
 
     containers: bool = False
     derived: bool = True
     cpus: bool = False
     memory: bool = False
+    usage: bool = False
+
+    @property
+    def cpu_usage(self) -> bool:
+        """Whether the use of CPUs is read."""
+        return self.usage or self.cpus
 
 
 # Outcomes that a capability explains for the whole node, or that are a cgroup's everyday life.
@@ -178,7 +185,7 @@ class GroupFiles:
         """A pod's cgroup. ``roots``: the kubelet's, which tell which hierarchy serves the pods."""
         group = Group(path, self._reader)
         self._add_pressure(group, roots)
-        self._add_cpu(group, roots, usage=self._scope.cpus)
+        self._add_cpu(group, roots, usage=self._scope.cpu_usage)
         self._add(group, roots, "memory.usage")
         self._add(group, roots, "memory.limit")
         memory = self._scope.memory

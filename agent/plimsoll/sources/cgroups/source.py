@@ -111,7 +111,7 @@ class PodCgroups:
             kubelet_root=tracked.kubelet_root,
             container_cgroups=tracked.container_cgroups,
             knobs=tracked.knobs,
-            cpu_usage=tracked.use.advance(group.cpu_usage(), interval) if self._scope.cpus else None,
+            cpu_usage=tracked.use.advance(group.cpu_usage(), interval) if self._scope.cpu_usage else None,
             cpus=self._cpus.effective(group.path) if self._scope.cpus else None,
             pinned=alone,
             memory=pod_memory(group) if self._scope.memory else None,

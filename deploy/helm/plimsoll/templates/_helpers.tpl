@@ -51,10 +51,35 @@ labels:
 
 {{/*
 What the features in use need and no more; docs/security.md has the table and tests/deploy/test_privileges.py holds it.
-Not empty when a policy writes.
+Not empty when a policy writes to the kernel. Evicting is a matter of the API server alone.
 */}}
 {{- define "plimsoll.enforces" -}}
-{{- range .Values.config }}{{ if kindIs "map" . }}{{ if eq (toString .mode) "enforce" }}true{{ end }}{{ end }}{{ end }}
+{{- range $name, $section := .Values.config }}{{ if and (kindIs "map" $section) (ne $name "eviction") }}{{ if eq (toString $section.mode) "enforce" }}true{{ end }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* Not empty when pods are evicted. */}}
+{{- define "plimsoll.evicts" -}}
+{{- with .Values.config.eviction }}{{ if eq (toString .mode) "enforce" }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.account" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "plimsoll.serviceAccount" . }}
+{{- end }}
+
+{{/*
+The mode of the frequency policy where the configuration says one: what it needs depends on the nodes, and the policy
+observes by default, also where it can see nothing.
+*/}}
+{{- define "plimsoll.frequencyMode" -}}
+{{- if hasKey .Values.config "frequency" }}{{ $section := default dict .Values.config.frequency }}{{ $mode := ternary (toString $section.mode) "observe" (hasKey $section "mode") }}{{ if has $mode (list "observe" "enforce") }}{{ $mode }}{{ end }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.speedSelect" -}}
+{{- if include "plimsoll.frequencyMode" . }}{{ .Values.frequency.speedSelectResource }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.packageEnergy" -}}
+{{- if and .Values.frequency.packageEnergy (include "plimsoll.frequencyMode" .) }}true{{ end }}
 {{- end }}
 
 {{/*
@@ -88,10 +113,17 @@ Bringing memory back takes its time before anything else that the agent does in 
 {{- end }}
 
 {{- define "plimsoll.podSecurityContext" -}}
+{{- include "plimsoll.user" (or (include "plimsoll.enforces" .) (include "plimsoll.speedSelect" .) (include "plimsoll.packageEnergy" .)) }}
+{{- end }}
+
+{{/*
+The argument of this one: whether there is anything to write, or that only root reads.
+*/}}
+{{- define "plimsoll.user" -}}
 seccompProfile:
   type: RuntimeDefault
-{{- if include "plimsoll.enforces" . }}
-# The kernel's control files belong to root. No capability is needed to write them.
+{{- if . }}
+# The kernel's control files belong to root. No capability is needed to write them, but for registers.
 runAsUser: 0
 runAsGroup: 0
 {{- else }}
@@ -102,41 +134,82 @@ runAsGroup: 65532
 {{- end }}
 
 {{- define "plimsoll.securityContext" -}}
-{{- if include "plimsoll.swaps" . }}
-# swapon and swapoff open the device for writing: Kubernetes has no lesser way to let a container open a disk.
-privileged: true
-{{- else }}
 privileged: false
 allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end }}
+
+{{/*
+Of the containers that read and write the node. The driver of Speed Select wants a capability of whoever changes a
+register, and none of whoever reads one. swapon and swapoff open the device for writing: Kubernetes has no lesser way to
+let a container open a disk.
+*/}}
+{{- define "plimsoll.hostSecurityContext" -}}
+{{- if include "plimsoll.swaps" . -}}
+privileged: true
 readOnlyRootFilesystem: true
+{{- else -}}
+{{ include "plimsoll.securityContext" . }}
+  {{- if and (include "plimsoll.speedSelect" .) (eq (include "plimsoll.frequencyMode" .) "enforce") }}
+  add: [SYS_ADMIN]
+  {{- end }}
+{{- end }}
 {{- end }}
 
-{{- define "plimsoll.volumeMounts" -}}
+{{- define "plimsoll.hostResources" -}}
+{{- $resources := deepCopy .Values.resources }}
+{{- with include "plimsoll.speedSelect" . }}
+{{- $resources = mergeOverwrite $resources (dict "limits" (dict . "1")) }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/*
+The argument of this one and of hostVolumes: the root, and whether there is anything to write.
+*/}}
+{{- define "plimsoll.hostVolumeMounts" -}}
 - name: cgroup
   mountPath: /sys/fs/cgroup
-  {{- if not (include "plimsoll.enforces" .) }}
+  {{- if not .write }}
   readOnly: true
   {{- /* On cgroup v1 the controllers are mounts below this one, which a plain read-only mount does not cover. */}}
-  {{- if semverCompare ">=1.31-0" .Capabilities.KubeVersion.Version }}
+  {{- if semverCompare ">=1.31-0" .root.Capabilities.KubeVersion.Version }}
   recursiveReadOnly: IfPossible
   {{- end }}
   {{- end }}
 - name: state
   mountPath: /run/plimsoll
+{{- if eq (include "plimsoll.frequencyMode" .root) "enforce" }}
+- name: cpu
+  mountPath: /sys/devices/system/cpu
+{{- end }}
+{{- if include "plimsoll.packageEnergy" .root }}
+- name: package-energy
+  {{- /* Runtimes mask the place it really is in. */}}
+  mountPath: /sys/class/powercap
+  readOnly: true
+{{- end }}
+{{- with include "plimsoll.swapDevice" .root }}
+- name: swap-device
+  mountPath: {{ . }}
+  readOnly: {{ empty (include "plimsoll.swaps" $.root) }}
+{{- end }}
+{{- if include "plimsoll.damon" .root }}
+- name: damon
+  mountPath: /sys/kernel/mm
+{{- end }}
+{{- end }}
+
+{{- define "plimsoll.volumeMounts" -}}
+{{ include "plimsoll.hostVolumeMounts" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   mountPath: /etc/plimsoll
   readOnly: true
 - name: token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
-{{- with include "plimsoll.swapDevice" . }}
-- name: swap-device
-  mountPath: {{ . }}
-  readOnly: {{ empty (include "plimsoll.swaps" $) }}
-{{- end }}
 {{- end }}
 
 {{/*
@@ -146,18 +219,44 @@ The path of the swap device of low-priority pods, if there is one; which device 
 {{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
 {{- end }}
 
-{{- define "plimsoll.volumes" -}}
+{{/*
+Not empty where DAMON may find the cold memory: it is told to through sysfs, which is read-only in a container.
+*/}}
+{{- define "plimsoll.damon" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (has (toString (default "auto" .selector)) (list "auto" "damon")) }}true{{ end }}{{ end }}
+{{- end }}
+
+{{- define "plimsoll.hostVolumes" -}}
 - name: cgroup
   hostPath:
     path: /sys/fs/cgroup
     type: Directory
-{{- with include "plimsoll.swapDevice" . }}
+{{- if eq (include "plimsoll.frequencyMode" .root) "enforce" }}
+- name: cpu
+  hostPath:
+    path: /sys/devices/system/cpu
+    type: Directory
+{{- end }}
+{{- if include "plimsoll.packageEnergy" .root }}
+- name: package-energy
+  hostPath:
+    path: /sys/devices/virtual/powercap/intel-rapl
+    type: Directory
+{{- end }}
+{{- with include "plimsoll.swapDevice" .root }}
 - name: swap-device
   hostPath:
     path: {{ . }}
 {{- end }}
+{{- if include "plimsoll.damon" .root }}
+# Not the folder damon in it, which not every kernel has: the pod would not start there.
+- name: damon
+  hostPath:
+    path: /sys/kernel/mm
+    type: Directory
+{{- end }}
 - name: state
-  {{- if include "plimsoll.enforces" . }}
+  {{- if .write }}
   # What stood in the kernel's files before: it must outlive the pod.
   hostPath:
     path: /run/plimsoll
@@ -166,9 +265,17 @@ The path of the swap device of low-priority pods, if there is one; which device 
   emptyDir:
     sizeLimit: 1Mi
   {{- end }}
+{{- end }}
+
+{{- define "plimsoll.volumes" -}}
+{{ include "plimsoll.hostVolumes" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   configMap:
     name: {{ include "plimsoll.fullname" . }}
+{{ include "plimsoll.tokenVolume" . }}
+{{- end }}
+
+{{- define "plimsoll.tokenVolume" -}}
 - name: token
   projected:
     sources:
@@ -180,4 +287,86 @@ The path of the swap device of low-priority pods, if there is one; which device 
           items:
             - key: ca.crt
               path: ca.crt
+{{- end }}
+
+{{/*
+What all pods have: where they run, and that no token is in them by itself. It is mounted where it is needed: one that
+lasts an hour, in that container only.
+*/}}
+{{- define "plimsoll.podPlace" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+The argument: the weight, by which hooks come one after the other.
+*/}}
+{{- define "plimsoll.cleanupHook" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/*
+OpenShift's own judgement of pods: what those of one account may ask for, which is what the chart asks for.
+*/}}
+{{- define "plimsoll.constraints" -}}
+apiVersion: security.openshift.io/v1
+kind: SecurityContextConstraints
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "plimsoll.labels" .root | nindent 4 }}
+  annotations:
+    kubernetes.io/description: Plimsoll's pods read, or write, the node's cgroups, and nothing else of it.
+    {{- with .hook }}
+    {{- include "plimsoll.cleanupHook" . | nindent 4 }}
+    {{- end }}
+users:
+  - system:serviceaccount:{{ .root.Release.Namespace }}:{{ .account }}
+groups: []
+# Before others that the account may happen to have: what they would add is not wanted.
+priority: 10
+allowHostDirVolumePlugin: true
+allowHostIPC: false
+allowHostNetwork: false
+allowHostPID: false
+allowHostPorts: false
+{{- if include "plimsoll.swaps" .root }}
+allowPrivilegeEscalation: true
+allowPrivilegedContainer: true
+allowedCapabilities: ["*"]
+defaultAddCapabilities: []
+requiredDropCapabilities: []
+{{- else }}
+allowPrivilegeEscalation: false
+allowPrivilegedContainer: false
+allowedCapabilities: []
+defaultAddCapabilities: []
+requiredDropCapabilities: [ALL]
+{{- end }}
+readOnlyRootFilesystem: true
+runAsUser:
+  {{- toYaml .user | nindent 2 }}
+# securityContext.seLinuxOptions says which, where the hosts' default does not do.
+seLinuxContext: {type: RunAsAny}
+fsGroup: {type: RunAsAny}
+supplementalGroups: {type: RunAsAny}
+seccompProfiles: [runtime/default]
+volumes: [configMap, emptyDir, hostPath, projected, secret]
 {{- end }}

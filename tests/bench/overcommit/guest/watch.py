@@ -7,6 +7,7 @@ Runs in the guest: a line of JSON a second about one pod, its swap device, and w
 import json
 import sys
 import time
+from glob import glob
 
 from readings import keyed, number, read
 
@@ -19,6 +20,26 @@ def written(disk: str) -> int:
         return int(file.read().split()[6]) * SECTOR
 
 
+class KernelThreads:
+    """The kernel's own threads that page out for a controller: they are in no cgroup, and come and go."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def cpu(self) -> float:
+        """Seconds of CPU time of all of them so far, as far as they were looked at before they ended."""
+        for path in glob("/sys/kernel/mm/damon/admin/kdamonds/*/pid"):
+            try:
+                with open(path) as file:
+                    pid = file.read().strip()
+                with open(f"/proc/{pid}/schedstat") as file:
+                    self._seconds[pid] = int(file.read().split()[0]) / 1e9
+            except OSError:
+                # It has ended meanwhile, a pid of -1 is that of none, and the tree may be busy for a moment.
+                continue
+        return sum(self._seconds.values())
+
+
 def cpu(controller: str) -> float:
     """Seconds of CPU time; 0 where nobody reclaims."""
     try:
@@ -29,7 +50,7 @@ def cpu(controller: str) -> float:
 
 def main() -> None:
     cgroup, disk, controller, out = sys.argv[1:]
-    due = time.monotonic()
+    due, threads = time.monotonic(), KernelThreads()
     with open(out, "w", buffering=1) as file:
         while True:
             seen, stat = read(cgroup), keyed(f"{cgroup}/memory.stat")
@@ -41,7 +62,7 @@ def main() -> None:
                 "io": seen.io_some,
                 "refaults": stat["workingset_refault_anon"] + stat["workingset_refault_file"],
                 "written": written(disk),
-                "cpu": cpu(controller),
+                "cpu": cpu(controller) + threads.cpu(),
             }
             print(json.dumps(line), file=file)
             due += 1

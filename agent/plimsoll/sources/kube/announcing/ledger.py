@@ -15,9 +15,9 @@ from plimsoll.sources.kube.announcing.conditions import Conditions
 from plimsoll.sources.kube.announcing.events import Events
 from plimsoll.sources.kube.announcing.limits import Limits
 from plimsoll.sources.kube.announcing.notice import Said
-from plimsoll.sources.kube.announcing.pace import Pace
 from plimsoll.sources.kube.announcing.task import TROUBLE, ConditionTask, EventTask, Fate, ListTask, Reply, Task
 from plimsoll.sources.kube.announcing.truth import Matters
+from plimsoll.sources.kube.pace import Pace
 
 
 class Ledger:

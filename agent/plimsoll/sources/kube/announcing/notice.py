@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from plimsoll.model.acting import Acting, Mode, Status
+from plimsoll.model.outcome import Outcome
 from plimsoll.model.pod import Pod, Rejected
 from plimsoll.model.snapshot import Snapshot
 
@@ -19,6 +20,12 @@ PRIORITY = "priority"
 
 INTENT_REJECTED = "IntentRejected"
 """The reason of those notices."""
+
+EVICTED = "Evicted"
+"""The reason of a notice of a pod that the agent had evicted; the kubelet calls its own evictions the same."""
+
+# A pod that ends may be gone with the next tick: so long is it spoken of nevertheless.
+FAREWELL_SECONDS = 60.0
 
 # What events.k8s.io/v1 allows a note.
 MESSAGE_BYTES = 1024
@@ -86,6 +93,10 @@ def said(snapshot: Snapshot, acting: Acting | None, facts: frozenset[str]) -> Sa
     alive = [each.pod for each in snapshot.pods if not (each.pod.object.finished or each.pod.object.deleting)]
     pods = {each.uid: _ref(each) for each in alive}
     notices = {each.key: each for each in _rejections(alive, pods)}
+    for each in _farewells(snapshot):
+        # Its status is of no use to anybody any more: no condition.
+        pods[each.pod.uid] = each.pod
+        notices[each.key] = each
     certainty = {PRIORITY: Certainty.DECIDED}
     withheld: set[Key] = set()
     for report in () if acting is None else acting.reports:
@@ -113,6 +124,13 @@ def _rejections(alive: list[Pod], pods: Mapping[str, PodRef]) -> Iterator[Notice
             message = _bounded("; ".join(_sentence(each) for each in rejected))
             warning = any(each.reason not in _HARMLESS for each in rejected)
             yield Notice(pods[pod.uid], PRIORITY, INTENT_REJECTED, message, warning)
+
+
+def _farewells(snapshot: Snapshot) -> Iterator[Notice]:
+    for evict, outcome, at in snapshot.evictions:
+        if outcome is Outcome.OK and snapshot.monotonic - at < FAREWELL_SECONDS:
+            pod = PodRef(evict.pod, evict.namespace, evict.name, managed=False)
+            yield Notice(pod, evict.policy, EVICTED, _bounded(evict.reason))
 
 
 def _sentence(rejected: Rejected) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from plimsoll.sources.kube.announcing.notice import MESSAGE_BYTES, Notice, PodRef
@@ -100,8 +101,18 @@ def condition_request(task: ConditionTask, unix: float) -> Request:
     }
     if task.transition:
         condition["lastTransitionTime"] = _time(unix)
+    return _status_patch(pod, [condition])
+
+
+def removal_request(pod: PodRef, reasons: Iterable[str]) -> Request:
+    """Take our conditions for these reasons away from a pod."""
+    gone: list[Json] = [{"type": DOMAIN + each, "$patch": "delete"} for each in reasons]
+    return _status_patch(pod, gone)
+
+
+def _status_patch(pod: PodRef, conditions: list[Json]) -> Request:
     # Names are used again: with the UID, another pod of this name is not touched (422: a UID is immutable).
-    body = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+    body = {"metadata": {"uid": pod.uid}, "status": {"conditions": conditions}}
     return Request("PATCH", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status", body, _PATCH, "pods/status")
 
 

@@ -6,16 +6,16 @@ It must not decide what is told or when: that is the ledger's. What an HTTP stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from plimsoll.sources.kube.announcing.objects import Request, condition_request, event_request, found_conditions
 from plimsoll.sources.kube.announcing.task import ConditionTask, EventTask, Fate, Found, Reply, Task
 from plimsoll.sources.kube.failure import Failure, Reason, of_status
-from plimsoll.sources.kube.status import check_status
+from plimsoll.sources.kube.status import causes_of, check_status, content_of, message_of
 from plimsoll.sources.kube.timing import Timing
-from plimsoll.sources.kube.transport import Answer, Query, Sender
+from plimsoll.sources.kube.transport import Query, Sender
 from plimsoll.sources.kube.watch import LIST_LIMIT, PODS
-from plimsoll.sources.kube.wire import decode, decode_list
+from plimsoll.sources.kube.wire import decode_list
 
 GONE = "gone"
 """The reason of a notice whose pod or namespace is no longer there, beside those of ``failure.Reason``."""
@@ -33,8 +33,6 @@ _FATES = {
     Reason.UNAUTHORIZED: Fate.AWAY,
     Reason.THROTTLED: Fate.AWAY,
 }
-# A pod comes back whole from its patch; the API server's own limit on an object is 1.5 MiB.
-_BODY_LIMIT = 4 << 20
 
 
 class Poster:
@@ -73,7 +71,7 @@ class Poster:
         method, path, body, content_type, what = request
         answer = self._sender.send(method, path, body, content_type, REQUEST_SECONDS)
         try:
-            content = _content(answer)
+            content = content_of(answer, REQUEST_SECONDS)
         finally:
             answer.close()
         code = answer.status
@@ -87,9 +85,9 @@ class Poster:
             case 409 if created:
                 return Reply(Fate.EXISTS)
         did = f"{'create' if created else 'patch'} {what}: {code}"
-        said = f"{did} {_message(content)}".rstrip()
+        said = f"{did} {message_of(content)}".rstrip()
         # No longer there, about to go, or another pod's name by now.
-        if code == 404 or any(_GONE.get(code) == cause for cause in _causes(content)):
+        if code == 404 or any(_GONE.get(code) == cause for cause in causes_of(content)):
             return Reply(Fate.GONE, GONE, said)
         if code == 409:
             # The server tries a patch again by itself when somebody else writes at the same time, but not for ever.
@@ -97,7 +95,7 @@ class Poster:
         if code == 403:
             # The cure first: what the server says is long, and lines are cut.
             verbs = "create and patch" if what == "events" else "patch"
-            said = f"{did}: grant {verbs} on {what} to this account with a ClusterRole; {_message(content)}"
+            said = f"{did}: grant {verbs} on {what} to this account with a ClusterRole; {message_of(content)}"
         raise Failure(of_status(code, "", "").reason, said, retry_after=answer.retry_after)
 
     def _failed(self, failure: Failure) -> Reply:
@@ -109,25 +107,3 @@ class Poster:
                 reason, message = unreadable.reason, unreadable.message
         fate = _FATES.get(failure.reason, Fate.FAILED)
         return Reply(fate, reason, message, retry_after=failure.retry_after)
-
-
-def _content(answer: Answer) -> dict[str, object]:
-    """The object of an answer; empty where what came is none: what counts is the status."""
-    try:
-        content = decode(answer.read(_BODY_LIMIT, REQUEST_SECONDS))
-    except Failure:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _message(content: dict[str, object]) -> str:
-    message = content.get("message")
-    return message[:200] if isinstance(message, str) else ""
-
-
-def _causes(content: dict[str, object]) -> Iterator[tuple[str, object]]:
-    details = content.get("details")
-    causes = details.get("causes") if isinstance(details, dict) else None
-    for each in causes if isinstance(causes, list) else ():
-        if isinstance(each, dict):
-            yield from each.items()

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
-from plimsoll.sources.kube.announcing.limits import Limits
 from plimsoll.sources.kube.backoff import Backoff
 
 
-class Pace:
-    """Of all requests of one node. ``clock``: monotonic seconds."""
+class Rates(Protocol):
+    """How much may be sent. ``burst``: requests at once, and ``every`` so many seconds one more; times in seconds."""
 
-    def __init__(self, limits: Limits, *, clock: Callable[[], float], random: Random) -> None:
+    @property
+    def burst(self) -> int: ...
+
+    @property
+    def every(self) -> float: ...
+
+    @property
+    def backoff_first(self) -> float: ...
+
+    @property
+    def backoff_longest(self) -> float: ...
+
+    @property
+    def backoff_stable(self) -> float: ...
+
+    @property
+    def retry_after_longest(self) -> float: ...
+
+
+class Pace:
+    """Of all requests of one kind. ``clock``: monotonic seconds."""
+
+    def __init__(self, limits: Rates, *, clock: Callable[[], float], random: Random) -> None:
         self._limits = limits
         self._clock = clock
         self._random = random

@@ -1,0 +1,199 @@
+"""
+``/sys/kernel/mm/damon/admin/kdamonds``: the kernel's data access monitors, their one tree for the whole node.
+
+Owns where things are in it and whose it is (Documentation/admin-guide/mm/damon/usage.rst; a stable interface). A
+``kdamond`` is a kernel thread with one context and one scheme here. It must not know which memory is wanted, nor when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from plimsoll.kernel.hostfs import HostFs
+from plimsoll.model.kdamonds import CLAIMED, NONE, OWNER, WORKERS
+from plimsoll.model.outcome import Outcome
+
+FOLDER = "sys/kernel/mm/damon/admin/kdamonds"
+COUNT = f"{FOLDER}/nr_kdamonds"
+# Loadable or built in, they use DAMON without the tree, and nobody else can meanwhile.
+MODULES = ("damon_reclaim", "damon_lru_sort")
+_MARKED = WORKERS
+_OFF, _ON, _COMMIT = b"off\n", b"on\n", b"commit\n"
+_NEVER = (1 << 32) - 1
+_WHOLE = (1 << 64) - 1
+
+Range = tuple[int, int]
+"""Physical addresses, the end exclusive."""
+
+
+class Setting(NamedTuple):
+    """
+    What one kdamond shall do: page out what is of the cgroup at ``cgroup``, of ``ranges``, idle for ``age`` intervals.
+
+    Every ``sample_seconds`` it looks at one page of each range, every ``interval_seconds`` it reckons and acts.
+    ``quota``: bytes of all memory it may look at in an interval to act upon them, whoever they belong to; 0 is none.
+    """
+
+    cgroup: str
+    ranges: Sequence[Range]
+    age: int
+    quota: int
+    sample_seconds: int
+    interval_seconds: int
+
+
+class Kdamonds:
+    """The tree of one host. Nothing is held open between calls; whatever is answered is an outcome."""
+
+    def __init__(self, host: HostFs) -> None:
+        self._host = host
+
+    def standing(self) -> tuple[Outcome, str]:
+        """How many there are and, where it is there, our mark: as in ``model/kdamonds.py``."""
+        reading = self._host.read(COUNT)
+        count = (reading.text() or "").strip()
+        if reading.outcome is not Outcome.OK or not count.isdecimal():
+            return (Outcome.MALFORMED if reading.outcome is Outcome.OK else reading.outcome), ""
+        return Outcome.OK, f"{count} {OWNER}" if self._mark() == OWNER else count
+
+    @property
+    def claimed(self) -> bool:
+        """Whether all of them are ours."""
+        return self.standing() == (Outcome.OK, CLAIMED)
+
+    def claim(self) -> tuple[Outcome, int]:
+        """Make them ours if there are none; HELD where somebody else has some."""
+        outcome, found = self.standing()
+        if outcome is not Outcome.OK or found == CLAIMED:
+            return outcome, 0
+        if found == NONE:
+            answer = self._host.write(COUNT, f"{WORKERS + 1}\n".encode("ascii"))
+            if answer[0] is not Outcome.OK:
+                return answer
+        elif not self._blank():
+            return Outcome.HELD, 0
+        scheme = f"{_MARKED}/contexts/0/schemes/0"
+        return self._put(
+            (f"{_MARKED}/contexts/nr_contexts", 1),
+            (f"{_MARKED}/contexts/0/schemes/nr_schemes", 1),
+            (f"{scheme}/filters/nr_filters", 1),
+            (f"{scheme}/filters/0/memcg_path", OWNER),
+        )
+
+    def release(self) -> tuple[Outcome, int]:
+        """Stop all that is ours and leave none; HELD where it is somebody else's."""
+        outcome, found = self.standing()
+        if outcome is not Outcome.OK or found == NONE:
+            return outcome, 0
+        if found != CLAIMED and not self._blank():
+            return Outcome.HELD, 0
+        for number in range(WORKERS):
+            answer = self.off(number)
+            if answer[0] is not Outcome.OK:
+                return answer
+        return self._host.write(COUNT, f"{NONE}\n".encode("ascii"))
+
+    def running(self, number: int) -> bool | None:
+        """Whether this one runs; ``None`` where that is not known."""
+        return {"on": True, "off": False}.get((self._host.read(f"{FOLDER}/{number}/state").text() or "").strip())
+
+    def start(self, number: int, setting: Setting) -> tuple[Outcome, int]:
+        """Set this one up anew and let it run. REJECTED where the cgroup is gone; BUSY beside other users of DAMON."""
+        answer = self._put(*_setup(number, setting))
+        if answer[0] is Outcome.OK:
+            answer = self._host.write(f"{FOLDER}/{number}/state", _ON)
+        if answer[0] is Outcome.OK:
+            # A later commit would lay the regions out anew, and all that is known of them would be lost.
+            answer = self._put((f"{number}/contexts/0/targets/0/regions/nr_regions", 0))
+        return answer
+
+    def change(self, number: int, *, age: int, quota: int) -> tuple[Outcome, int]:
+        """
+        Let a running one go on with these; what it knows is kept. Blocks for up to an interval.
+
+        GONE: it has stopped instead, as it does when its cgroup is no more.
+        """
+        answer = self._put(*_bounds(number, age, quota))
+        if answer[0] is Outcome.OK:
+            answer = self._host.write(f"{FOLDER}/{number}/state", _COMMIT)
+        # The kernel says yes also where it could not go on.
+        return (Outcome.GONE, 0) if answer[0] is Outcome.OK and self.running(number) is False else answer
+
+    def off(self, number: int) -> tuple[Outcome, int]:
+        """Stop this one, at once. OK where it did not run."""
+        if self.running(number) is False:
+            return Outcome.OK, 0
+        answer = self._host.write(f"{FOLDER}/{number}/state", _OFF)
+        # One that ended by itself meanwhile refuses to be stopped.
+        return answer if answer[0] is Outcome.OK or self.running(number) is not False else (Outcome.OK, 0)
+
+    def _blank(self) -> bool:
+        """Whether they are as :meth:`claim` leaves them when it is killed: as many, and nothing in any worker."""
+        if self.standing()[1] != str(WORKERS + 1):
+            return False
+        files = (f"{FOLDER}/{number}/contexts/nr_contexts" for number in range(WORKERS))
+        return all(self._host.read(each).data == b"0\n" for each in files)
+
+    def _mark(self) -> str:
+        path = f"{FOLDER}/{_MARKED}/contexts/0/schemes/0/filters/0/memcg_path"
+        return (self._host.read(path).text() or "").strip()
+
+    def _put(self, *values: tuple[str, int | str]) -> tuple[Outcome, int]:
+        for path, value in values:
+            answer = self._host.write(f"{FOLDER}/{path}", f"{value}\n".encode("ascii"))
+            if answer[0] is not Outcome.OK:
+                return answer
+        return Outcome.OK, 0
+
+
+def _setup(number: int, setting: Setting) -> list[tuple[str, int | str]]:
+    """What is written to set one up, file by file. Made anew, all that is not written here is 0 or empty."""
+    context = f"{number}/contexts/0"
+    attributes, regions = f"{context}/monitoring_attrs", f"{context}/targets/0/regions"
+    scheme = f"{context}/schemes/0"
+    pattern, filters = f"{scheme}/access_pattern", f"{scheme}/filters"
+    count = len(setting.ranges)
+    return [
+        (f"{number}/contexts/nr_contexts", 0),
+        (f"{number}/contexts/nr_contexts", 1),
+        (f"{context}/operations", "paddr"),
+        (f"{attributes}/intervals/sample_us", setting.sample_seconds * 1_000_000),
+        (f"{attributes}/intervals/aggr_us", setting.interval_seconds * 1_000_000),
+        (f"{attributes}/intervals/update_us", 6 * setting.interval_seconds * 1_000_000),
+        # More than half of the most are there from the start, so none is split; two together would be larger than the
+        # whole divided by the fewest, so none are merged: the layout stays as it is made here.
+        (f"{attributes}/nr_regions/max", max(10, 2 * count - 2)),
+        (f"{attributes}/nr_regions/min", max(3, count - count // 50)),
+        (f"{context}/targets/nr_targets", 1),
+        (f"{regions}/nr_regions", count),
+        *(
+            pair
+            for place, (start, end) in enumerate(setting.ranges)
+            for pair in ((f"{regions}/{place}/start", start), (f"{regions}/{place}/end", end))
+        ),
+        (f"{context}/schemes/nr_schemes", 1),
+        (f"{scheme}/action", "pageout"),
+        (f"{pattern}/sz/max", _WHOLE),
+        (f"{pattern}/nr_accesses/max", 0),
+        (f"{pattern}/age/max", _NEVER),
+        *_bounds(number, setting.age, setting.quota),
+        (f"{scheme}/quotas/reset_interval_ms", setting.interval_seconds * 1000),
+        (f"{filters}/nr_filters", 2),
+        # A page is passed by if any filter says so: those of other cgroups, and those that are not anonymous. Should
+        # the number of a cgroup that is gone be given to another pod, that one has no swap to lose them to.
+        (f"{filters}/0/type", "memcg"),
+        (f"{filters}/0/memcg_path", f"/{setting.cgroup}"),
+        (f"{filters}/0/matching", "N"),
+        (f"{filters}/1/type", "anon"),
+        (f"{filters}/1/matching", "N"),
+    ]
+
+
+def _bounds(number: int, age: int, quota: int) -> tuple[tuple[str, int | str], ...]:
+    scheme = f"{number}/contexts/0/schemes/0"
+    # A quota of 0 is none at all to the kernel, so what may take nothing looks for an age that nothing has.
+    return (
+        (f"{scheme}/access_pattern/age/min", age if quota else _NEVER),
+        (f"{scheme}/quotas/bytes", max(quota, 1)),
+    )

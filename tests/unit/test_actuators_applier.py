@@ -545,3 +545,19 @@ def test_a_protection_is_never_made_smaller(node: Path) -> None:
         assert agent.applier.held == 0
         agent.applier.execute(Plan())
     assert low.read_text() == "20480\n"
+
+
+@pytest.mark.parametrize(("times", "left"), [(2, 0), (3, 1)])
+def test_what_fails_for_a_moment_in_the_end_is_tried_again(node: Path, times: int, left: int) -> None:
+    """EIO at the end: twice more, since nobody may be there to try again; what still fails stays in the journal."""
+    codes = iter([errno.EIO] * times)
+    with Agent(node) as agent:
+        agent.applier.execute(plan(weight(0), weight(1)))
+    with Agent(node, fault=Faults({("write", f"{pod(0)}/cpu.weight"): lambda: next(codes, 0)})) as agent:
+        agent.applier.adopt()
+        results = agent.applier.restore(agent.clock.now + 10)
+        assert sorted(outcomes(results)) == sorted([Outcome.FAILED if left else Outcome.OK, Outcome.OK])
+        assert agent.applier.held == left
+        assert agent.clock.now < 1010
+    assert file(node, pod(0)).read_text() == ("1\n" if left else "100\n")
+    assert file(node, pod(1)).read_text() == "100\n"

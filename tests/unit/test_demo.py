@@ -110,6 +110,7 @@ def test_it_runs_and_ends_by_itself(whole):
     postgres = next(each for each in last.splitlines() if each.startswith("data/postgres-0"))
     assert re.search(r"\b[1-9]\d?%", postgres), "nothing moves"
     assert f"missing: {missing}" in text
+    assert re.search(r"^frequency: cpufreq: high [0-9,-]+ at 4600 MHz; ", last, re.MULTILINE)
     assert "did you mean high?" in text
     assert "ignored: tenant-a/miner: plimsoll.io/qos-priority: high is above normal" in text
     assert "the agent ended cleanly" in text

@@ -68,6 +68,24 @@ def test_every_knob_of_the_model_has_a_row() -> None:
     assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register or spec.swap for spec in files)
 
 
+def test_a_cpuset_with_tasks_gets_all_cpus_for_none(tmp_path: Path) -> None:
+    """Linux answers ENOSPC to the empty value: then all CPUs there may ever be are named, and anything else is told."""
+    files = {"cpuset.cpus": "0-1\n"}
+    tree = {f"{trees.CGROUP}/cgroup.controllers": "cpuset\n"} | trees.below(f"{trees.CGROUP}/{POD}", files)
+    trees.write(tmp_path, tree)
+    codes = iter([errno.ENOSPC, 0, errno.ENOSPC, errno.EIO])
+    with knobs(tmp_path, Faults({("write", "cpuset.cpus"): lambda: next(codes)})) as found:
+        opened = found.open(cgroup(POD), Knob.CPUSET_CPUS)
+        assert not isinstance(opened, Outcome)
+        with opened:
+            trees.write(tmp_path, {"sys/devices/system/cpu/possible": "0-7\n"})
+            assert opened.write(INHERIT) == (Outcome.OK, 0)
+            assert opened.read().text() == "0-7\n"
+            (tmp_path / "sys/devices/system/cpu/possible").unlink()
+            assert opened.write(INHERIT) == (Outcome.NOSPACE, errno.ENOSPC)
+            assert opened.write(INHERIT) == (Outcome.FAILED, errno.EIO)
+
+
 DISK_FILE = "8:0 rbps=max wbps=1048576 riops=max wiops=max\n253:16 rbps=5 wbps=max riops=max wiops=max\n"
 
 

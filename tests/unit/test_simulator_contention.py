@@ -25,6 +25,7 @@ DEMANDS = st.dictionaries(
         cpu_limit=st.none() | st.floats(0.1, 8),
         memory_limit=st.none() | st.integers(1 << 20, 16 * GIB),
         offline=st.booleans(),
+        cpus=st.none() | st.frozensets(st.integers(0, 3), min_size=1),
     ),
     max_size=8,
 )
@@ -48,6 +49,7 @@ def test_nothing_is_made_from_nothing(demands):
     for name, use in uses.items():
         wish = demands[name]
         assert use.cpu <= min(wish.cpu, wish.cpu_limit or wish.cpu) + 1e-9
+        assert wish.cpus is None or use.cpu <= len(wish.cpus) + 1e-9
         assert use.memory <= min(wish.memory, wish.memory_limit or wish.memory)
         assert use.memory + use.swapped <= wish.memory
         for cause, stall in use.stalls.items():

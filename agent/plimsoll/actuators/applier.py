@@ -19,7 +19,7 @@ from plimsoll.actuators.intake import Due, Intake, Tick
 from plimsoll.actuators.journal import Journal
 from plimsoll.actuators.record import Entry, Key
 from plimsoll.actuators.restoration import Restoration
-from plimsoll.actuators.standing import Settings, Standing
+from plimsoll.actuators.standing import Place, Settings, Standing
 from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.order import order
@@ -27,6 +27,7 @@ from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, OnExit, Plan, Result, Write
 
 _TAKEN = (Outcome.OK, Outcome.CLAMPED)
+_RESTORE_TRIES, _RESTORE_PAUSE_SECONDS = 3, 0.1
 _DEFAULTS = Settings()
 
 
@@ -125,11 +126,19 @@ class Applier:
         """
         Put everything back that still is as we left it, until ``deadline`` (of the clock).
 
-        ``kept``: also what was to stay. What could not be put back stays in the journal for the next start.
+        ``kept``: also what was to stay. What failed is tried twice more, in case it was a moment's matter: nobody may
+        be there to try again. What could not be put back then stays in the journal for the next start.
         """
-        results = Restoration(self._exchange, self._journal, self._clock, self._pause).run(deadline, kept=kept)
+        found: dict[Place, Result] = {}
+        for attempt in range(_RESTORE_TRIES):
+            if attempt:
+                self._pause(_RESTORE_PAUSE_SECONDS)
+            results = Restoration(self._exchange, self._journal, self._clock, self._pause).run(deadline, kept=kept)
+            found |= {each.write.key: each for each in results}
+            if not any(each.outcome is Outcome.FAILED for each in results) or self._clock() >= deadline:
+                break
         self._standing.holdings.clear()
-        return self._counted(results)
+        return self._counted(found.values())
 
     def _survey(
         self, plan: Plan, intake: Intake, standing: Standing, *, look: bool = False, releases: bool = True

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictInt, model_validator
 
 from plimsoll.config.duration import Duration
-from plimsoll.config.section import OFF, Mode, Section
+from plimsoll.config.section import OFF, ON_OFF, Mode, Section
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Megahertz = Annotated[int, Field(strict=True, ge=100, le=25_500)]
@@ -43,7 +43,7 @@ class FrequencySection(Section):
     energy_preference: Annotated[Literal["auto", "off"], OFF] = Field(
         "auto", description="auto: also make slow CPUs prefer saving power, where cpufreq has such a preference."
     )
-    turbo_frequency: Annotated[Literal["auto", "on", "off"], OFF] = Field(
+    turbo_frequency: Annotated[Literal["auto", "on", "off"], ON_OFF] = Field(
         "off",
         description="Speed Select's turbo frequency (SST-TF). auto: on where it is supported and the smallest high "
         "group fits its largest bucket; on: wherever it is supported.",

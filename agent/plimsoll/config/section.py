@@ -25,8 +25,13 @@ def _switched_off(value: object) -> object:
     return "off" if value is False else value
 
 
-# YAML 1.1 reads a bare `off` as false.
+def _switched(value: object) -> object:
+    return "on" if value is True else _switched_off(value)
+
+
+# YAML 1.1 reads a bare `off` as false, and a bare `on` as true.
 OFF = BeforeValidator(_switched_off)
+ON_OFF = BeforeValidator(_switched)
 
 Mode = Annotated[Literal["off", "observe", "enforce"], OFF]
 """What a policy may do: nothing; decide and report; decide and write."""

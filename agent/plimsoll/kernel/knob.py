@@ -21,6 +21,8 @@ from plimsoll.kernel.knob_spec import KNOBS, KnobSpec
 from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.kernel.swap_call import SwapCall, swap_call
 from plimsoll.kernel.swap_knob import SwapKnob
+from plimsoll.kernel.topology import POSSIBLE, read_cpus
+from plimsoll.model.cpus import format_cpus
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Knob, Target
 
@@ -75,7 +77,9 @@ class Knobs:
         except OSError as error:
             outcome = outcome_of(error.errno or errno.EIO)
             return Outcome.GONE if outcome is Outcome.MISSING else outcome
-        found = _checked(KnobFile(directory, file, (above, path), spec.carried, spec.blank))
+        found = _checked(
+            KnobFile(directory, file, (above, path), spec.carried, blank=spec.blank, widest=self._every_cpu)
+        )
         if spec.unlimited is None or isinstance(found, Outcome):
             return found
         return DiskKnob(found, target.disk, spec.unlimited)
@@ -85,6 +89,11 @@ class Knobs:
         spec = KNOBS[knob]
         file = spec.file_of(target) if knob is Knob.SCALING_MAX_FREQ else None
         return text if file is None else lifted(self._host, file.rpartition("/")[0], text)
+
+    def _every_cpu(self) -> str | None:
+        """All CPUs the node may ever have, also those that are off line: the widest ``cpuset.cpus`` of cgroup v2."""
+        cpus = read_cpus(self._host, POSSIBLE)
+        return None if not cpus else format_cpus(cpus)
 
     def _home(self, spec: KnobSpec) -> tuple[Directory, str] | None:
         """The hierarchy a knob of a cgroup is in, and what it is called there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from plimsoll.kernel.closing import Closing
 from plimsoll.kernel.hostfs import Directory, Reading
@@ -26,7 +27,7 @@ class KnobFile(Closing):
     ``identity`` is the directory's inode number in its hierarchy, 0 for the node.
     """
 
-    __slots__ = ("_blank", "_carried", "_directory", "_file", "_reached", "identity")
+    __slots__ = ("_blank", "_carried", "_directory", "_file", "_reached", "_widest", "identity")
 
     def __init__(
         self,
@@ -34,14 +35,18 @@ class KnobFile(Closing):
         file: str,
         reached: tuple[Directory, str] | None,
         carried: tuple[Carried, ...] = (),
+        *,
         blank: str | None = None,
+        widest: Callable[[], str | None] = lambda: None,
     ) -> None:
         """
         ``reached``: by which directory and path the cgroup was found; ``None`` for the node's own files.
 
-        ``carried`` and ``blank`` are the knob's.
+        ``carried`` and ``blank`` are the knob's. ``widest`` gives a value that lets a cgroup have all that the empty
+        one would, ``None`` where it cannot be known.
         """
         self._blank = blank
+        self._widest = widest
         self._carried = next((each.file for each in carried if directory.exists(each.file)), None)
         self._directory = directory
         self._file = file
@@ -80,13 +85,20 @@ class KnobFile(Closing):
         is REJECTED unseen.
         """
         if self._blank is not None and text == self._blank:
-            return self._put(self._file, b"\n")
+            return self._put_blank()
         head, carries, value = text.partition(f" {self._carried}=")
         answer = self._write(self._file, head)
         if not carries or self._carried is None or answer[0] is not Outcome.OK:
             return answer
         # In this order: while the knob is set the kernel refuses the other.
         return self._write(self._carried, value)
+
+    def _put_blank(self) -> tuple[Outcome, int]:
+        answer = self._put(self._file, b"\n")
+        # cpuset.cpus of a cgroup with tasks never goes back to nothing (validate_change() in kernel/cgroup/cpuset.c).
+        # The name of all there may ever be does the same: what the cgroup above lacks does not count.
+        widest = self._widest() if answer[0] is Outcome.NOSPACE else None
+        return answer if widest is None else self._write(self._file, widest)
 
     def _write(self, file: str, text: str) -> tuple[Outcome, int]:
         line = text.removesuffix("\n")

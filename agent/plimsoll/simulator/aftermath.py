@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from plimsoll.actuators.journal import Journal
-from plimsoll.actuators.record import Key
+from plimsoll.actuators.record import Key, Record
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.plan import TargetKind
 from plimsoll.simulator.knob_files import ONE_WAY, Changed, KnobFiles
@@ -53,7 +53,7 @@ def estate(root: str, state_directory: str, files: KnobFiles) -> Estate:
         boot = file.read().strip()
     changed = files.changed()
     with Journal.open(os.path.join(root, state_directory), boot, read_only=True) as journal:
-        originals = {_place(key): record.original for key, record in journal.originals.items()}
+        originals = {_place(key): _original(key, record) for key, record in journal.originals.items()}
     known = {each.path: originals[place] for each in changed for place in _places(each.path) if place in originals}
     return Estate(changed, known)
 
@@ -99,6 +99,10 @@ def _place(key: Key) -> str:
     """A cgroup's file from the root of its hierarchy, another one from the root of the host."""
     spec = KNOBS[key.knob]
     return f"{key.target.path}/{key.knob}" if key.target.kind is TargetKind.CGROUP else spec.file_of(key.target) or ""
+
+
+def _original(key: Key, record: Record) -> str:
+    return "" if record.original == KNOBS[key.knob].blank else record.original
 
 
 def _places(path: str) -> Iterator[str]:

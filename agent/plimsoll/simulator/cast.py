@@ -17,6 +17,10 @@ NODE_NAME = "demo-node"
 CONFIG = """{
   "pressure": {"interval": "1s"},
   "preemption": {"mode": "enforce"},
+  "frequency": {
+    "mode": "enforce", "window": "4s", "coolDown": "2s", "shrinkStep": 0.5, "requestFloorRatio": 0.25,
+    "targetUtilization": 0.85, "growAbove": 0.93, "shrinkBelow": 0.8
+  },
   "priority": {
     "namespaces": {"analytics": "low"},
     "trustedNamespaces": ["shop", "data"]

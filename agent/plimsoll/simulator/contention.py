@@ -1,8 +1,8 @@
 """
 Who gets what when pods want more than the node has, and how long each waits for it: pure arithmetic, no state, no time.
 
-Modelled: CPU quotas; CPU shared by weight, offline pods (openEuler's ``cpu.qos_level`` -1) after all others; memory
-limits; a node short of memory, whose reclaim takes from every pod in proportion; swap; one disk that queues.
+Modelled: CPU quotas and sets; CPU shared by weight, offline pods (openEuler's ``cpu.qos_level`` -1) after all others;
+memory limits; a node short of memory, whose reclaim takes from every pod in proportion; swap; one disk that queues.
 
 Not modelled: single tasks and CPUs, so a pod's tasks wait independently of each other; NUMA, caches and frequency; the
 nesting of weights; page ages, so what is reclaimed is touched again at a fixed pace; the OOM killer; writeback;
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from plimsoll.model.cpus import CpuSet
 from plimsoll.simulator.psi import NO_STALL, Stall
 
 PAGE = 4096
@@ -46,7 +47,8 @@ class Demand:
     """
     What one pod would use if it were alone: CPUs, bytes of working set, bytes of disk per second.
 
-    Limits are ``None`` where there is none. ``weight`` is the CPU's; ``offline`` pods get what the others leave.
+    Limits are ``None`` where there is none, ``cpus`` where it may run anywhere. ``weight`` is the CPU's; ``offline``
+    pods get what the others leave.
     """
 
     cpu: float
@@ -56,6 +58,7 @@ class Demand:
     cpu_limit: float | None = None
     memory_limit: int | None = None
     offline: bool = False
+    cpus: CpuSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +174,25 @@ def _cpu(
     capacity: Capacity, demands: Mapping[str, Demand], allowed: Mapping[str, float]
 ) -> tuple[dict[str, float], float]:
     """CPUs by pod, and how many the pods that are not offline got together."""
+    within = _within(demands, allowed)
     online = share_out(
-        capacity.cpus, {name: (allowed[name], each.weight) for name, each in demands.items() if not each.offline}
+        capacity.cpus, {name: (within[name], each.weight) for name, each in demands.items() if not each.offline}
     )
     used = sum(online.values())
     offline = share_out(
         max(0.0, capacity.cpus - used),
-        {name: (allowed[name], each.weight) for name, each in demands.items() if each.offline},
+        {name: (within[name], each.weight) for name, each in demands.items() if each.offline},
     )
     return {**online, **offline}, used
+
+
+def _within(demands: Mapping[str, Demand], allowed: Mapping[str, float]) -> dict[str, float]:
+    """What each may have of the CPUs it is kept to, beside those that are kept to the same ones."""
+    found = dict(allowed)
+    for cpus in {each.cpus for each in demands.values() if each.cpus is not None}:
+        peers = {name: (allowed[name], each.weight) for name, each in demands.items() if each.cpus == cpus}
+        found.update(share_out(len(cpus), peers))
+    return found
 
 
 def _io(

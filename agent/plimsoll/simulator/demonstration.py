@@ -76,7 +76,7 @@ class Demonstration:
         root = os.path.join(folder, "node")
         os.mkdir(root)
         workload = Workload(cast.PODS, seed=seed)
-        self._node = SimulatedNode(root, kind, workload, cast.NODE, name=cast.NODE_NAME, seed=seed)
+        self._node = SimulatedNode(root, kind, workload, cast.NODE, name=cast.NODE_NAME, seed=seed, frequencies=True)
         self._files = KnobFiles(root)
         self._api = ApiServer()
         self._known: dict[tuple[str, str], dict[str, object]] = {}

@@ -57,10 +57,13 @@ class KnobFiles:
 
     def _present(self) -> set[str]:
         names = {name for spec in KNOBS.values() for name in (spec.v2, spec.v1 and spec.v1[1]) if name}
+        cpufreq = {spec.cpufreq for spec in KNOBS.values() if spec.cpufreq}
         nodes = (spec.node for spec in KNOBS.values() if spec.node)
         found = {path for path in nodes if os.path.exists(os.path.join(self._root, path))}
         for folder, _, files in os.walk(os.path.join(self._root, "sys/fs/cgroup")):
             found |= {os.path.relpath(os.path.join(folder, name), self._root) for name in names.intersection(files)}
+        for folder, _, files in os.walk(os.path.join(self._root, "sys/devices/system/cpu/cpufreq")):
+            found |= {os.path.relpath(os.path.join(folder, name), self._root) for name in cpufreq.intersection(files)}
         return found
 
     def _read(self, path: str) -> str | None:

@@ -3,7 +3,7 @@ A whole node in a folder: the files an agent reads below a root, following a wor
 
 Owns the pods' books and when which file changes. It must not know time by itself (:meth:`SimulatedNode.advance` is
 told), nor Kubernetes beyond the pod objects it gives. Of what the agent writes into the folder, the CPU knobs take
-effect; memory's are kept, and change nothing.
+effect, its cpuset among them; memory's are kept, and change nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from plimsoll.simulator.contention import Capacity, contend
 from plimsoll.simulator.openeuler_v1 import OpenEulerV1
 from plimsoll.simulator.pod_object import pod_object
 from plimsoll.simulator.proc_files import ProcFiles
+from plimsoll.simulator.processors import Processors
 from plimsoll.simulator.stock_v2 import StockV2
 from plimsoll.simulator.tree import Tree
 from plimsoll.simulator.workload import Instance, Workload
@@ -37,12 +38,21 @@ class Kind(StrEnum):
 class SimulatedNode:
     """
     The node below ``root``, an empty directory. ``seed`` decides its boot ID; the workload has its own.
+    ``frequencies``: those of its CPUs can be set, and pods be kept to some of them.
 
     Time starts at 0 with the pods of that moment already there.
     """
 
     def __init__(
-        self, root: str, kind: Kind, workload: Workload, capacity: Capacity, *, name: str = "node", seed: int = 0
+        self,
+        root: str,
+        kind: Kind,
+        workload: Workload,
+        capacity: Capacity,
+        *,
+        name: str = "node",
+        seed: int = 0,
+        frequencies: bool = False,
     ) -> None:
         self.root = root
         self.kind = kind
@@ -66,6 +76,7 @@ class SimulatedNode:
         )
         self._proc.boot(str(uuid.UUID(int=Random(seed).getrandbits(128), version=4)))
         self._cgroups.boot(self._groups)
+        self._processors = Processors(tree, capacity.cpus, self._cgroups) if frequencies else None
         self._follow()
         self._show()
 
@@ -111,7 +122,11 @@ class SimulatedNode:
 
     def _live(self, step_ns: int) -> None:
         demands = {
-            uid: replace(self._workload.demand(pod, self.seconds), offline=self._cgroups.gives_way(pod))
+            uid: replace(
+                self._workload.demand(pod, self.seconds),
+                offline=self._cgroups.gives_way(pod),
+                cpus=None if self._processors is None else self._processors.allowed(pod),
+            )
             for uid, (pod, _) in self._running.items()
         }
         uses = contend(self._capacity, demands)
@@ -126,15 +141,22 @@ class SimulatedNode:
         """Start the pods that are new and remove those that are over."""
         present = {each.uid: each for each in self.instances() if not each.finished}
         for uid in [uid for uid in self._running if uid not in present]:
-            self._cgroups.remove(self._running.pop(uid)[0])
+            pod = self._running.pop(uid)[0]
+            if self._processors is not None:
+                self._processors.remove(pod)
+            self._cgroups.remove(pod)
         for uid, pod in present.items():
             if uid not in self._running:
                 account = self._account()
                 self._cgroups.add(pod)
                 self._cgroups.show(pod, account)
+                if self._processors is not None:
+                    self._processors.add(pod)
                 self._running[uid] = pod, account
 
     def _show(self) -> None:
+        if self._processors is not None:
+            self._processors.follow()
         for pod, account in self._running.values():
             self._cgroups.show(pod, account)
         self._cgroups.show_groups(self._groups)

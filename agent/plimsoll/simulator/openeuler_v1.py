@@ -6,6 +6,7 @@ Knows names and places; what the figures are is ``simulator/account.py``'s busin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from plimsoll.model.pod import QosClass
@@ -37,6 +38,10 @@ class OpenEulerV1:
     release = "6.6.0-28.0.0.34.oe2403.x86_64"
     arguments = "systemd.unified_cgroup_hierarchy=0 psi=1 psi_v1=1"
     resources = ("cpu", "memory", "io")
+    cpuset_base = f"{_BASE}/cpuset"
+    effective = "cpuset.effective_cpus"
+    inherits = False
+    cpuset_roots = tuple(_CLASSES.values())
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -74,6 +79,10 @@ class OpenEulerV1:
         self._show_memory(f"{self._pod(pod)}/{pod.sandbox}", idle)
         self._knobs(f"{self._pod(pod)}/{pod.sandbox}")
 
+    def cpuset_paths(self, pod: Instance) -> tuple[str, ...]:
+        """The pod's cgroups in which sets of CPUs are, its own first and its container's last."""
+        return (self._pod(pod), f"{self._pod(pod)}/{pod.sandbox}", self._container(pod))
+
     def gives_way(self, pod: Instance) -> bool:
         """Whether the pod runs only when no other wants to: somebody wrote so."""
         return self._tree.read(f"{_CPU}/{self._pod(pod)}/cpu.qos_level").strip() == "-1"
@@ -85,8 +94,9 @@ class OpenEulerV1:
 
     def remove(self, pod: Instance) -> None:
         """Remove a pod's cgroups."""
-        for hierarchy in (_CPU, _MEMORY, _BLKIO):
-            self._tree.remove(f"{hierarchy}/{self._pod(pod)}")
+        for hierarchy in (_CPU, _MEMORY, _BLKIO, self.cpuset_base):
+            if os.path.isdir(self._tree.path(f"{hierarchy}/{self._pod(pod)}")):
+                self._tree.remove(f"{hierarchy}/{self._pod(pod)}")
 
     def show(self, pod: Instance, account: Account) -> None:
         """Write what a pod and its one container have come to."""

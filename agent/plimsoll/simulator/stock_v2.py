@@ -28,6 +28,9 @@ class StockV2:
     release = "6.1.0-18-amd64"
     arguments = "quiet"
     resources = ("cpu", "memory", "io", "irq")
+    cpuset_base = _BASE
+    effective = "cpuset.cpus.effective"
+    inherits = True
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -55,6 +58,15 @@ class StockV2:
         # The sandbox only holds the namespaces: its processes sleep for ever.
         idle = Account(split=False)
         self._show(self._scope(pod, pod.sandbox), idle, idle)
+
+    @property
+    def cpuset_roots(self) -> tuple[str, ...]:
+        """The kubelet's cgroups, a parent before its children."""
+        return (_ROOT, _slice(QosClass.BURSTABLE), _slice(QosClass.BEST_EFFORT))
+
+    def cpuset_paths(self, pod: Instance) -> tuple[str, ...]:
+        """The pod's cgroups in which sets of CPUs are, its own first and its container's last."""
+        return (self._pod(pod), self._scope(pod, pod.sandbox), self._scope(pod, pod.container))
 
     def gives_way(self, pod: Instance) -> bool:
         """Whether the pod runs only when no other wants to: somebody wrote so."""

@@ -94,6 +94,10 @@ class Emulator:
         """Let one of speed_select_fault's faults happen."""
         self._ask({"do": "fault", "name": name, "arguments": arguments})
 
+    def calm(self) -> None:
+        """Let none of the faults happen that have not happened yet."""
+        self._ask({"do": "calm"})
+
     def _ask(self, *requests: Mapping[str, Any]) -> list[Any]:
         argv = ["python3", "-IS", f"{HOME}/isst/ask.py", SOCKET, json.dumps(requests)]
         answers: list[Any] = json.loads(self._guest.run(argv, timeout=SECONDS).check().stdout)

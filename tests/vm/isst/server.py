@@ -6,9 +6,11 @@
 Requests, by what to ``do``:
 
 - ``machine``: start anew with ``machine``, ``kernel`` and ``set``, the arguments of describe(), Kernel and SpeedSelect
-- ``registers``, ``log``: what they hold, and the exchanges since the start with their times (CLOCK_MONOTONIC)
+- ``registers``, ``log``: what they hold, and the exchanges since the start: when each was over (CLOCK_MONOTONIC), which
+  CPUs were ``slow`` then, and whether any domain had turbo frequency on with core-power off (``unprioritised``)
 - ``poke``: a foreign hand; the ``register`` and its ``value``, at once or before the ``step``-th ioctl
 - ``fault``: one of speed_select_fault's by ``name``, with its ``arguments``
+- ``calm``: what has not gone wrong by now does not any more
 - ``kill``: SIGKILL for whoever asks for the write of this ``number``, before it is done
 - ``sysfs``: the files of the machine's CPUs in the folder ``root``
 
@@ -33,8 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cuse import Cuse
 
+from plimsoll.policies.frequency_groups import LOW_CLASS
 from plimsoll.simulator import speed_select_fault
 from plimsoll.simulator.speed_select import Exchange, SpeedSelect
+from plimsoll.simulator.speed_select_hardware import TURBO_FREQUENCY
 from plimsoll.simulator.speed_select_kernel import Kernel
 from plimsoll.simulator.speed_select_machine import Generation, describe
 from plimsoll.simulator.speed_select_sysfs import lay_out
@@ -53,6 +57,7 @@ class Server:
 
     def __init__(self) -> None:
         self._times: list[int] = []
+        self._states: list[dict[str, Any]] = []
         self._caller = 0
         self._model = self._start({"machine": {"generation": "tpmi"}})
 
@@ -84,8 +89,9 @@ class Server:
                         "request": each.request,
                         "result": each.result,
                         "commands": [{**command._asdict(), "error": error} for command, error in each.commands],
+                        **state,
                     }
-                    for when, each in zip(self._times, self._model.log, strict=True)
+                    for when, each, state in zip(self._times, self._model.log, self._states, strict=True)
                 ]
             case "poke":
                 poke = partial(self._model.hardware.poke, request["register"], request["value"])
@@ -96,6 +102,8 @@ class Server:
             case "fault":
                 fault = getattr(speed_select_fault, request["name"])(*request["arguments"])
                 self._model.faults.append(fault)
+            case "calm":
+                self._model.faults.clear()
             case "kill":
                 self._model.faults.append(speed_select_fault.at_write(request["number"], self._kill))
             case "sysfs":
@@ -110,7 +118,7 @@ class Server:
         for name in ("missing_domains", "fused_off"):
             if name in machine:
                 machine[name] = frozenset(machine[name])
-        self._times = []
+        self._times, self._states = [], []
         return SpeedSelect(
             describe(generation, **machine),
             kernel=Kernel(**request.get("kernel", {})),
@@ -125,6 +133,18 @@ class Server:
 
     def _note(self, _exchange: Exchange) -> None:
         self._times.append(time.monotonic_ns())
+        hardware = self._model.hardware
+        cores = self._model.machine.cores
+        slow = (each for each in cores if hardware.class_of(each.package, each.domain, each.core) == LOW_CLASS)
+        self._states.append(
+            {
+                "slow": sorted(cpu for each in slow for cpu in each.cpus),
+                "unprioritised": any(
+                    domain.features & TURBO_FREQUENCY and not hardware.prioritised(domain)
+                    for domain in hardware.domains.values()
+                ),
+            }
+        )
 
 
 def sys_admin(pid: int) -> bool:

@@ -1,0 +1,172 @@
+"""
+Frequency groups on a stock kernel: real cgroups and cpusets, and Speed Select's registers behind a real device node.
+
+What is promised is checked at every instant, over what the kernel itself saw of the cpusets and the device of its
+registers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from plimsoll.model.cpus import CpuSet, parse_cpus
+from tests.vm.agent import CONFIG, PORT, Agent
+from tests.vm.cpusets import Witness
+from tests.vm.image import Image
+from tests.vm.isst.emulator import KERNEL_ARGUMENTS, Emulator, processor
+from tests.vm.isst.promises import broken, instants
+from tests.vm.machine import Machine
+from tests.vm.pods import Pod
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
+
+SAPPHIRE_RAPIDS = 143
+ALL = frozenset(range(8))
+# One core in two packages, each of two cores with two threads; seconds in the place of minutes.
+ENFORCE = (
+    f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\n"
+    "frequency: {mode: enforce, window: 4s, coolDown: 2s, shrinkStep: 1.0, turboFrequency: on}\n"
+)
+MACHINES: dict[str, dict[str, Any]] = {
+    "tpmi": {"generation": "tpmi", "cores": 2},
+    "mmio": {"generation": "mmio", "cores": 2},
+}
+# By generation: what can go wrong on the way to its registers and is over after a while.
+FAULTS: dict[str, tuple[tuple[str, tuple[object, ...]], ...]] = {
+    "tpmi": (("lost", ("assoc",)), ("lost", ("clos",)), ("short", (0,)), ("short", (1,))),
+    "mmio": (("lost", ("assoc",)), ("busy", (3,)), ("rejected", (1,)), ("short", (1,))),
+}
+ROUNDS = 10
+
+
+@pytest.fixture(scope="module")
+def guest(guest_image: Image) -> Iterator[Machine]:
+    qemu = processor(SAPPHIRE_RAPIDS)
+    with Machine(guest_image, cpus=8, arguments=KERNEL_ARGUMENTS, qemu=qemu) as machine:
+        yield machine
+
+
+class Node:
+    """The pods of one guest, its registers, and the kernel's word on cpusets."""
+
+    def __init__(self, guest: Machine) -> None:
+        self.guest = guest
+        self.agent = Agent(guest)
+        self.emulator = Emulator(guest)
+        self.front = Pod(guest, 1, "front", priority="high")
+        self.batch = Pod(guest, 2, "batch", "BestEffort", "low")
+        self.plain = Pod(guest, 3, "plain")
+        for pod in (self.front, self.batch, self.plain):
+            # The container's cpuset, as the kubelet's CPU manager writes it; it brings the controller to the pod.
+            pod.start("AllowedCPUs=0-7")
+        for pod in (self.front, self.batch, self.plain):
+            pod.wait()
+        self.witness = Witness(guest)
+
+    def cpus(self, pod: Pod) -> CpuSet:
+        text = self.guest.sh(f"cat /sys/fs/cgroup/{pod.slice_path}/cpuset.cpus").strip()
+        return parse_cpus(text) if text else ALL
+
+    def wait_for_cpus(self, pod: Pod, comparison: str, count: int) -> None:
+        """Until the pod's cpuset has so many CPUs (a shell comparison such as -ge)."""
+        file = f"/sys/fs/cgroup/{pod.slice_path}/cpuset.cpus"
+        # Empty: not steered yet, or not any more.
+        counted = f"tr , '\\n' < {file} | awk -F- 'NF {{ n += NF > 1 ? $2 - $1 + 1 : 1 }} END {{ print n + 0 }}'"
+        self.guest.sh(
+            f'until n=$({counted}); [ "$n" -gt 0 ] && [ "$n" {comparison} {count} ]; do sleep 0.5; done', timeout=240
+        )
+
+    def slow(self) -> CpuSet:
+        """The CPUs that are slow now."""
+        log = self.emulator.log()
+        return frozenset(log[-1]["slow"]) if log else frozenset()
+
+
+@pytest.fixture(scope="module")
+def node(guest: Machine) -> Node:
+    return Node(guest)
+
+
+def assert_back(node: Node, start: dict[str, str]) -> None:
+    """
+    Every setting is as it was, but for cpusets that were empty: with tasks in its cgroup one never is again (ENOSPC).
+
+    All CPUs stand there then, which comes to the same.
+    """
+    left = node.agent.script("settings.py")
+    found = {path: (start[path], left.get(path)) for path in start if start[path] != left.get(path)}
+    named = {f"/sys/fs/cgroup/{pod.slice_path}/cpuset.cpus" for pod in (node.front, node.batch)}
+    assert {path: each for path, each in found.items() if path not in named or each != ("", "0-7")} == {}
+
+
+@pytest.mark.parametrize("generation", MACHINES)
+def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> None:
+    """
+    The group grows with the load and shrinks without it; whatever fails meanwhile, at no instant may a high-priority
+    pod run on a slow CPU, and core-power is never off under turbo frequency. After SIGTERM, and after SIGKILL with
+    ``plimsoll restore``, every register and every setting is as before.
+    """
+    guest, agent, emulator, front, batch = node.guest, node.agent, node.emulator, node.front, node.batch
+    emulator.start(MACHINES[generation])
+    guest.push(CONFIG, ENFORCE)
+    start, before = agent.script("settings.py"), emulator.registers()
+    seen_before = len(node.witness.writes())
+
+    agent.start()
+    # After a start the group is as large as may be; without load it comes down to a core for each package in use.
+    node.wait_for_cpus(batch, "-ge", 4)
+    while not node.slow():
+        guest.sh("sleep 0.5")
+    assert not node.cpus(front) & node.cpus(batch)
+    assert node.cpus(batch) <= node.slow()
+    assert node.cpus(node.plain) == ALL
+
+    small = len(node.cpus(front))
+    with front.load("spin", "5"):
+        node.wait_for_cpus(front, "-ge", 6)
+    node.wait_for_cpus(front, "-le", small)
+
+    chance = random.Random(20)
+    for _ in range(ROUNDS):
+        fault, arguments = chance.choice(FAULTS[generation])
+        emulator.fault(fault, *arguments)
+        with ExitStack() as loads:
+            loads.enter_context(front.load("spin", str(chance.randint(1, 6))))
+            if chance.random() < 0.5:
+                loads.enter_context(batch.load("spin", "2"))
+            # Whatever the agent makes of it in so long: a moment to act in, not a time to be done in.
+            guest.sh(f"sleep {chance.uniform(1, 4):.1f}")
+    emulator.calm()
+    # One that strikes on the way back: what is put back then is put back by a second try.
+    emulator.fault("lost", "assoc")
+    agent.stop()
+    emulator.calm()
+    log, writes = emulator.log(), node.witness.writes()[seen_before:]
+
+    assert emulator.registers() == before
+    assert_back(node, start)
+    seen = instants(log, writes, [front.slice], ALL)
+    sizes = {len(each.high[front.slice]) for each in seen}
+    print(f"{generation}: {len(log)} exchanges, {len(writes)} writes to cpusets, {len(seen)} instants, sizes {sizes}")
+    assert broken(seen) == []
+    assert not any(each["unprioritised"] for each in log)
+    # Not a check of a node on which nothing happened.
+    assert {small, 6} <= sizes
+    assert len(seen) > ROUNDS
+
+    agent.start()
+    # What was given back is all of them; then there are fewer, and in a later second those are slow.
+    node.wait_for_cpus(batch, "-lt", len(ALL))
+    while not node.slow():
+        guest.sh("sleep 0.5")
+    agent.stop("KILL")
+    restored = agent.plimsoll("restore")
+    assert restored.status == 0, restored.stderr
+    assert emulator.registers() == before
+    assert_back(node, start)
+    assert [line for line in agent.log() if line["level"] == "error"] == []

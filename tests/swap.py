@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -37,3 +38,44 @@ def swaps(root: Path, *lines: tuple[str, str, int, int]) -> None:
     text = "".join(f"{path}\t{kind}\t\t{size}\t\t{used}\t\t-2\n" for path, kind, size, used in lines)
     (root / "proc").mkdir(exist_ok=True)
     (root / "proc/swaps").write_text(HEADING + text, encoding="ascii")
+
+
+class SwapKernel:
+    """
+    Turns one device below ``root`` on and off, as the kernel does: ``/proc/swaps`` shows it.
+
+    ``used``: MiB it holds while it is on, of which one call brings back at most ``slice_mib``. ``calls``: the flags of
+    each, ``None`` for swapoff. ``code``: what to answer instead.
+    """
+
+    def __init__(self, root: Path, path: str = "/swapfile", *, used: int = 0, slice_mib: int = 1 << 20) -> None:
+        self.root = root
+        self.path = path
+        self.used = used
+        self.slice_mib = slice_mib
+        self.calls: list[int | None] = []
+        self.code = 0
+        self.priority: int | None = None
+
+    def show(self, priority: int | None = None) -> None:
+        """On, with this priority (the kernel's own where there is none)."""
+        self.priority = priority
+        lines = f"{self.path}\tfile\t\t{1 << 20}\t\t{self.used << 10}\t\t{-2 if priority is None else priority}\n"
+        (self.root / "proc").mkdir(exist_ok=True)
+        (self.root / "proc/swaps").write_text(HEADING + lines, encoding="ascii")
+
+    def __call__(self, descriptor: int, flags: int | None) -> int:
+        assert os.fstat(descriptor).st_ino == (self.root / self.path.lstrip("/")).stat().st_ino
+        self.calls.append(flags)
+        if self.code:
+            return self.code
+        if flags is not None:
+            self.used = 0
+            self.show(flags & 0x7FFF if flags & 0x8000 else None)
+            return 0
+        self.used -= min(self.used, self.slice_mib)
+        if self.used:
+            self.show(self.priority)
+            return errno.EINTR
+        swaps(self.root)
+        return 0

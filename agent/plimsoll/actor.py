@@ -20,6 +20,7 @@ from plimsoll.actuators.evicting import Evictions, Evictor
 from plimsoll.actuators.journal import Journal, State
 from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.config.schema import Config
+from plimsoll.draining import Drained, drain
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.isst.registers import REGISTERS
@@ -74,6 +75,9 @@ class Actor:
         read_only: bool = False,
         evictor: Evictor | None = None,
     ) -> None:
+        self._host = host
+        self._hierarchies = hierarchies
+        self._config = config
         self._enrolled = registry.configured(config)
         self._evictions = Evictions(None if read_only else evictor)
         self._reclaim_counts: Counter[tuple[str, Outcome]] = Counter()
@@ -108,6 +112,7 @@ class Actor:
 
     def reconfigure(self, config: Config) -> None:
         """From the next tick on. What a policy remembers is kept; what it no longer wants is put back."""
+        self._config = config
         self._enrolled = registry.configured(config)
 
     def act(self, snapshot: Snapshot) -> Acting:
@@ -226,6 +231,34 @@ class Actor:
             # What is held belongs to the policies that enforce.
             self._preview_results = self._applier.preview(plan, releases=False)
         return self._preview_results
+
+    def drain(self) -> Drained | None:
+        """
+        Bring back what is on the swap device, where that is configured; to be called before :meth:`restore`.
+
+        ``None``: it is not, or there is nothing to do.
+        """
+        config = self._config.overcommit
+        if self._read_only or config.mode != "enforce" or config.on_exit != "drain":
+            return None
+        self.reclaimer.want(())
+        if not (self._reclaims.settle(RECLAIM_END_SECONDS) and self._worker.settle(ACT_DEADLINE)):
+            _log.error(Event.DRAIN_ENDED, reason="a write to the kernel does not come back")
+            return None
+        worker: Worker[Drained | None] = Worker("drain", self._clock)
+        answer = worker.call(
+            lambda: drain(self._applier, self._host, self._hierarchies, config, self._clock),
+            config.drain_timeout + ACT_DEADLINE,
+        )
+        worker.stop()
+        if isinstance(answer, Stuck) or answer.error is not None:
+            _log.error(Event.DRAIN_ENDED, reason=repr(getattr(answer, "error", "stuck")))
+            return None
+        if answer.value is not None:
+            told = _log.info if answer.value.outcome is Outcome.OK else _log.warning
+            event = Event.DRAINED if answer.value.outcome is Outcome.OK else Event.DRAIN_ENDED
+            told(event, outcome=answer.value.outcome, left_bytes=answer.value.left, reason=answer.value.detail)
+        return answer.value
 
     def restore(self, seconds: float = RESTORE_SECONDS, *, kept: bool = False) -> tuple[Result, ...]:
         """

@@ -23,8 +23,9 @@ from plimsoll.daemon import Agent, AlreadyRunning
 from plimsoll.isst_view import isst_facts, isst_lines
 from plimsoll.log import configure
 from plimsoll.model.outcome import Outcome
+from plimsoll.model.publishing import RESOURCE
 from plimsoll.model.snapshot import Capability
-from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore, speed_select
+from plimsoll.once import capabilities, node_name_default, one_page, plan, replay, restore, speed_select, withdraw
 from plimsoll.options import LOCK_WAIT, RECORD_BYTES, Options
 from plimsoll.plan_view import plan_facts, plan_lines
 from plimsoll.recording import Recording
@@ -91,6 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     restored = commands.add_parser("restore", help="put back what an agent that no longer runs has left")
     restored.add_argument("--root", default="/", metavar="DIR", help="the host's root directory")
     _state(restored)
+    restored.add_argument(
+        "--config", metavar="FILE", help="the agent's configuration, to follow its overcommit.onExit and publish"
+    )
+    restored.add_argument("--kubeconfig", metavar="FILE", help="the cluster in which memory was published")
+    restored.add_argument(
+        "--node-name",
+        metavar="NAME",
+        default=node_name_default(),
+        help="this node (default: $NODE_NAME, the host name)",
+    )
     restored.add_argument("--all", action="store_true", help="also what is meant to stay, as far as the kernel lets it")
     restored.add_argument(
         "--forget",
@@ -254,18 +265,35 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
+    config = ConfigFile(options.config).config if options.config else None
     found = restore(
-        options.root, options.state_dir, kept=options.all, lock_wait=options.lock_wait, forget=options.forget
+        options.root,
+        options.state_dir,
+        kept=options.all,
+        lock_wait=options.lock_wait,
+        forget=options.forget,
+        config=config,
     )
+    if found.drained is not None:
+        drained = found.drained
+        stays = "unknown" if drained.left is None else f"{drained.left >> 20} MiB"
+        print(f"Brought back from the swap device: {drained.outcome}; still there: {stays}. {drained.detail}".rstrip())
     for each in found.results:
         write = each.write
         print(f"{write.target.path or 'the node'}  {write.knob}: {each.before} -> {each.after}: {each.outcome}")
+    withdrawn = True
+    if config is not None and config.overcommit.publish:
+        published = withdraw(options.node_name, options.kubeconfig)
+        withdrawn = published.known
+        said = "withdrawn" if withdrawn else f"not withdrawn: {(published.trouble or ('', 'no answer'))[1]}"
+        print(f"{RESOURCE} of {options.node_name}: {said}.")
     done = sum(each.outcome is Outcome.OK for each in found.results)
     print(f"{done} knobs put back, {found.left} left.")
     for name in found.kept:
         print(f"{options.state_dir}/{name} stays: it is not the agent's, or was put aside for a person to look at.")
     # What no agent could put back is no reason to try again.
-    return EX_OK if found.left == 0 or (options.forget and found.left == found.staying) else EX_FAILED
+    restored = found.left == 0 or (options.forget and found.left == found.staying)
+    return EX_OK if restored and withdrawn else EX_FAILED
 
 
 def _doctor(options: argparse.Namespace) -> int:

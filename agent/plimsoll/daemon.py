@@ -32,6 +32,7 @@ from plimsoll.policies.preemption import NOT_REVERSIBLE
 from plimsoll.recording import recorder_of
 from plimsoll.sources.kube.announcing import Announcer
 from plimsoll.sources.kube.evicting import Evictor
+from plimsoll.sources.kube.publishing import Publisher
 
 CONFIG_SECONDS = 5.0
 # The state directory is in memory on most nodes: three files of this size are the log's part of the agent's limit.
@@ -72,6 +73,7 @@ class Agent:
         self._audit: AuditLog | None = None
         self._announcer: Announcer | None = None
         self._evictor: Evictor | None = None
+        self._publisher: Publisher | None = None
         self._recorder = recorder_of(options)
         self._started = clock()
         self._stop = threading.Event()
@@ -145,9 +147,12 @@ class Agent:
                 kubeconfig=self._options.kubeconfig,
                 clock=self._clock,
             )
+            self._publisher = Publisher(self._options.node_name, kubeconfig=self._options.kubeconfig, clock=self._clock)
         try:
             self._server.start()
             self._source.start()
+            if self._publisher is not None:
+                self._publisher.start()
             if self._announcer is not None:
                 self._announcer.start()
             if self._evictor is not None:
@@ -163,11 +168,14 @@ class Agent:
             self._loop()
         finally:
             # First of all, and while the source still knows the pods: the kubelet does not wait for long.
+            actor.drain()
             results = actor.restore()
             if self._evictor is not None:
                 self._evictor.stop()
             self._record(Acting(results=results, evicted=() if self._evictor is None else self._evictor.take()))
             actor.close()
+            if self._publisher is not None:
+                self._publisher.stop()
             if self._announcer is not None:
                 self._announcer.stop()
             if self._audit is not None:
@@ -225,6 +233,7 @@ class Agent:
             self._record(acting)
             if self._announcer is not None:
                 self._announcer.observe(snapshot, acting)
+            self._publish(acting)
         if self._recorder is not None:
             self._recorder.record(snapshot, self._config)
         self._tick_seconds = self._clock() - begun
@@ -257,7 +266,20 @@ class Agent:
             native=native_available()[0],
             audit_lines_lost=None if self._audit is None else self._audit.lost,
             announcing=self._announcing(),
+            publishing=None if self._publisher is None else self._publisher.state,
         )
+
+    def _publish(self, acting: Acting) -> None:
+        if self._publisher is None:
+            return
+        overcommit = self._config.overcommit
+        if not overcommit.publish or overcommit.mode != "enforce":
+            self._publisher.observe(None, on=False)
+            return
+        figures = next((each.overcommit for each in acting.reports if each.overcommit is not None), None)
+        if figures is not None:
+            # Without a decision the last one stands.
+            self._publisher.observe(figures.offer or None, on=True)
 
     def _announcing(self) -> Announcing:
         if self._announcer is not None:

@@ -18,6 +18,7 @@ from plimsoll.actor import Actor
 from plimsoll.actuators import journal_file
 from plimsoll.config.schema import Config
 from plimsoll.daemon import AlreadyRunning
+from plimsoll.draining import Drained
 from plimsoll.exporter import audit
 from plimsoll.exporter.metrics import AgentFacts, Exporter
 from plimsoll.kernel.batch import native_available
@@ -33,15 +34,18 @@ from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.kernel.state_directory import forget as forget_files
 from plimsoll.model.acting import Acting
 from plimsoll.model.plan import Result
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import Capability
 from plimsoll.observer import Observer, pod_source
 from plimsoll.options import Options
 from plimsoll.recording import BadRecording, Configured, Recording, recorder_of
 from plimsoll.replay import Replay, Tick
+from plimsoll.sources.kube.publishing import Publisher
 
 # What a person waits for.
 PODS_DEADLINE = 30.0
 RESTORE_DEADLINE = 60.0
+WITHDRAW_DEADLINE = 30.0
 STATE_FILES = (*journal_file.FILES, *audit.FILES, LOCK_NAME)
 """What agents have in their state directory, the lock last."""
 
@@ -136,23 +140,46 @@ def replay(recording: Recording, config: Config | None) -> Iterator[Tick]:
 
 
 class Restored(NamedTuple):
-    """``left``: knobs still to be put back, of which ``staying`` cannot be or shall not. ``kept``: files that stay."""
+    """
+    ``left``: knobs still to be put back, of which ``staying`` cannot be or shall not. ``kept``: files that stay.
+    ``drained``: what bringing memory back came to, if that was asked for.
+    """
 
     results: tuple[Result, ...]
     left: int
     staying: int
     kept: tuple[str, ...] = ()
+    drained: Drained | None = None
+
+
+def withdraw(node_name: str, kubeconfig: str | None) -> Publishing:
+    """
+    Take back what an agent that no longer runs has published of this node: tried once.
+
+    Raises OSError and ValueError for credentials that are none.
+    """
+    publisher = Publisher(node_name, kubeconfig=kubeconfig)
+    publisher.observe(None, on=True)
+    publisher.start()
+    publisher.stop(WITHDRAW_DEADLINE)
+    return publisher.state
 
 
 def restore(
-    root: str, state_directory: str, *, kept: bool = False, lock_wait: float = 0.0, forget: bool = False
+    root: str,
+    state_directory: str,
+    *,
+    kept: bool = False,
+    lock_wait: float = 0.0,
+    forget: bool = False,
+    config: Config | None = None,
 ) -> Restored:
     """
     Put back what an agent that no longer runs has left, from its journal alone.
 
     ``lock_wait``: for so many seconds an agent may still be ending. ``forget``: no agent is to come any more, so unless
-    something is left that could be put back, its files are removed, too. Raises AlreadyRunning while an agent runs, and
-    OSError for a state directory that cannot be used.
+    something is left that could be put back, its files are removed, too. ``config``: whose ``overcommit.onExit`` is
+    followed before. Raises AlreadyRunning while an agent runs, and OSError for a state directory that cannot be used.
     """
     with HostFs(root) as host:
         taken = InstanceLock(host, state_directory).wait(lock_wait, threading.Event().wait)
@@ -161,17 +188,19 @@ def restore(
         if not isinstance(taken, Held):
             raise OSError(f"{taken.path}: {taken.outcome}")
         with taken:
-            found = _put_back(host, state_directory, kept=kept)
+            found = _put_back(host, state_directory, kept=kept, config=config)
             if not forget or found.left > found.staying:
                 return found
             return found._replace(kept=forget_files(host, state_directory, STATE_FILES))
 
 
-def _put_back(host: HostFs, state_directory: str, *, kept: bool) -> Restored:
+def _put_back(host: HostFs, state_directory: str, *, kept: bool, config: Config | None) -> Restored:
     with Hierarchies.detect(host) as hierarchies:
-        actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, Config())
+        actor = Actor(host, hierarchies, SpeedSelect(host), state_directory, config or Config())
         try:
-            return Restored(actor.restore(RESTORE_DEADLINE, kept=kept), actor.held, actor.staying)
+            drained = actor.drain()
+            results = actor.restore(RESTORE_DEADLINE, kept=kept)
+            return Restored(results, actor.held, actor.staying, drained=drained)
         finally:
             actor.close()
 

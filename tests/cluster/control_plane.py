@@ -141,12 +141,15 @@ class ControlPlane:
         """A raw watch: see Api.watch."""
         return self.api.watch(path, resource_version, token=token, seconds=seconds, **query)
 
-    def kubeconfig(self, path: Path, user: str = "admin", *, seconds: int = 3600) -> Path:
+    def kubeconfig(self, path: Path, user: str = "admin", *, seconds: int = 3600, token: str = "") -> Path:
         """Writes a kubeconfig for ``admin``, ``limited`` (may list and watch pods, no more) or ``namespace/name``.
 
-        The last is an existing service account. Both kinds of service account get a token valid for `seconds`.
+        The last is an existing service account. Both kinds of service account get a token valid for `seconds`, if none
+        is given.
         """
-        if user == "admin":
+        if token:
+            pass
+        elif user == "admin":
             token = self.admin_token
         elif user == "limited":
             self.service_account(*LIMITED, LIMITED_RULES)

@@ -104,6 +104,23 @@ def test_only_what_the_agent_cannot_follow_restarts_the_pods():
     assert template() != template({"config": {"http": {"maxConnections": 65}}})
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({}, 30),
+        ({"mode": "observe", "onExit": "drain"}, 30),
+        ({"mode": "enforce", "onExit": "drain"}, 90),
+        ({"mode": "enforce", "activate": True, "swapDevice": "/dev/vdb"}, 30),
+        ({"mode": "enforce", "onExit": "drain", "drainTimeout": "1m30s"}, 120),
+        ({"mode": "enforce", "onExit": "drain", "drainTimeout": "1h"}, 3630),
+        ({"mode": "enforce", "onExit": "drain", "drainTimeout": 45}, 75),
+    ],
+)
+def test_the_kubelet_waits_for_what_has_to_come_back(said, seconds):
+    """drainTimeout is added to the time that the agent needs besides, however it is spelled."""
+    assert template({"config": {"overcommit": said}})["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
 def test_the_configuration_arrives_as_it_was_said():
     """What the schema let through is what the agent reads, whole."""
     config = {"priority": {"namespaces": {"batch": "low"}}, "pressure": {"causes": ["swap", "cpu*"], "interval": 2}}

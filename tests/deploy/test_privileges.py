@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 OBSERVE = {
     "user": 65532,
     "capabilities": set(),
+    "privileged": False,
     "devices": set(),
     "host": {"/sys/fs/cgroup": "ro"},
     "rules": {("", "pods", "list"), ("", "pods", "watch")},
@@ -39,6 +40,10 @@ SPEED_SELECT_USED = {**ENFORCE, "host": ENFORCE["host"] | CPU, "capabilities": {
 def frequencies(mode, **node):
     """``mode``: the policy's; ``None`` where the configuration does not speak of it."""
     return {"config": {} if mode is None else {"frequency": {"mode": mode}}, "frequency": node}
+
+
+def publishing():
+    return {"config": {"overcommit": {"mode": "enforce", "selector": "mglru", "publish": True}}}
 
 
 FEATURES = {
@@ -99,6 +104,20 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "swapDevice": "UUID=1", "selector": "mglru"}}},
         ENFORCE,
     ),
+    "a swap device that is emptied in the end": (
+        {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "onExit": "drain"}}},
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw", "/sys/kernel/mm": "rw"}},
+    ),
+    "a swap device that is turned on": (
+        {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "activate": True}}},
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw", "/sys/kernel/mm": "rw"}},
+    ),
+    "memory that is published": (
+        publishing(),
+        {**ENFORCE, "rules": ENFORCE["rules"] | {("", "nodes/status", "patch")}},
+    ),
+    "memory that would be": ({"config": {"overcommit": {"publish": True}}}, OBSERVE),
+    "a swap device that would be": ({"config": {"overcommit": {"onExit": "drain"}}}, OBSERVE),
     "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
     **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
 }
@@ -111,7 +130,8 @@ def of_pod(spec, container):
     host = {each["name"]: each["hostPath"]["path"] for each in spec["volumes"] if "hostPath" in each}
     return {
         "user": security["runAsUser"],
-        "capabilities": set(security["capabilities"].get("add", ())),
+        "capabilities": set(security.get("capabilities", {}).get("add", ())),
+        "privileged": security["privileged"],
         # Of resources with a domain a device plugin gives something of the node.
         "devices": {each for each in container["resources"].get("limits", {}) if "/" in each},
         "host": {host[name]: mode for name, mode in modes.items() if name in host},
@@ -151,7 +171,7 @@ def test_a_feature_has_exactly_its_privileges(feature):
     assert found == expected
 
 
-NOTHING = {"user": 65532, "capabilities": set(), "devices": set(), "host": {}}
+NOTHING = {"user": 65532, "capabilities": set(), "privileged": False, "devices": set(), "host": {}}
 NODES = {("apps", "daemonsets/plimsoll-cleanup", "get")}
 WITHDRAW = {("", "pods", "list"), ("", "pods/status", "patch")}
 ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
@@ -164,6 +184,11 @@ ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
         ({**ENFORCING, "postDeleteCleanup": {"mode": "never"}}, None, set()),
         (telling(podConditions=True), None, WITHDRAW),
         (ENFORCING, ENFORCE, NODES),
+        (
+            {"config": {"overcommit": {"mode": "enforce", "selector": "mglru", "onExit": "drain"}}},
+            {**ENFORCE, "privileged": True},
+            NODES,
+        ),
         (frequencies("enforce", speedSelectResource=ISST), SPEED_SELECT_USED, NODES),
         ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW),
         ({**ENFORCING, "rbac": {"create": False}}, ENFORCE, set()),
@@ -192,7 +217,7 @@ def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
 @pytest.mark.parametrize("feature", FEATURES)
 def test_what_no_feature_ever_gets(feature):
     """Whatever is configured: no host namespace, no escalation, no writable image, no long-lived token."""
-    values, _ = FEATURES[feature]
+    values, expected = FEATURES[feature]
     arguments = ["--skip-schema-validation"]
     objects = render(values, *arguments) if isinstance(values, dict) else render(None, *arguments, "--values", values)
     specs = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in ("DaemonSet", "Job")]
@@ -204,8 +229,11 @@ def test_what_no_feature_ever_gets(feature):
         assert spec["automountServiceAccountToken"] is False
         for container in (*spec.get("initContainers", ()), *spec["containers"]):
             security = container["securityContext"]
-            assert (security["privileged"], security["allowPrivilegeEscalation"]) == (False, False)
             assert security["readOnlyRootFilesystem"] is True
+            if security["privileged"]:
+                assert expected["privileged"]
+                continue
+            assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"]["drop"] == ["ALL"]
         tokens = [
             source["serviceAccountToken"]
@@ -234,6 +262,10 @@ EVICTS = {"config": {"eviction": {"mode": "enforce"}}}
         ({**EVICTS, "rbac": {"create": False}}, "1.34.0", ["evictions"]),
         (EVICTS, "1.29.9", []),
         ({"config": {**EVICTS["config"], "notices": {"podConditions": True}}}, "1.34.0", ["conditions", "evictions"]),
+        (publishing(), "1.34.0", ["node"]),
+        ({**publishing(), "rbac": {"create": False}}, "1.34.0", ["node"]),
+        (publishing(), "1.29.9", []),
+        ({"config": {"overcommit": {"publish": True}}}, "1.34.0", []),
     ],
 )
 def test_a_right_that_is_too_wide_comes_with_the_policy_that_narrows_it(values, version, expected):

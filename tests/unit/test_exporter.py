@@ -19,6 +19,7 @@ from plimsoll.exporter.tls import TlsState
 from plimsoll.model.announcing import Announcing, Channel
 from plimsoll.model.pod import Priority
 from plimsoll.model.pressure import Source
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import CgroupState, PodSample
 from tests.fixtures.snapshots import (
     BAD_SOURCES,
@@ -70,7 +71,8 @@ def test_the_whole_page_is_the_librarys():
     tls = TlsState(ok=True, loaded_unix=1_795_507_200.5)
     exporter.observe(busy(20, tick=1), FACTS)
     told = Announcing(frozenset({Channel.EVENT}), "", {Channel.EVENT: 3}, {(Channel.EVENT, "forbidden"): 1}, 2, 4)
-    facts = replace(FACTS, audit_lines_lost=2, announcing=told)
+    published = Publishing(2 << 30, 1 << 30, known=True, sent=2, failed={"forbidden": 1})
+    facts = replace(FACTS, audit_lines_lost=2, announcing=told, publishing=published)
     seen, acting = grouped(*overcommitted(busy(20, tick=2, sources=BAD_SOURCES), trouble()))
     families = list(exporter.families(seen, facts, tls, evicting(acting)))
 

@@ -65,7 +65,7 @@ def test_every_knob_of_the_model_has_a_row() -> None:
     assert set(KNOBS) == set(Knob)
     # The kdamonds are a tree, not a file.
     files = (spec for spec in KNOBS.values() if spec.knob is not Knob.DAMON_KDAMONDS)
-    assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register for spec in files)
+    assert all(spec.v1 or spec.v2 or spec.node or spec.cpufreq or spec.register or spec.swap for spec in files)
 
 
 def test_a_cpuset_with_tasks_gets_all_cpus_for_none(tmp_path: Path) -> None:

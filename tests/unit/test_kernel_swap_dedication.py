@@ -281,15 +281,32 @@ def test_a_device_that_is_not_in_use(node: Node) -> None:
     assert (seen.active, seen.used, seen.dedicated) == (False, None, None)
 
 
+def test_a_device_with_the_mark_of_something_else(tmp_path: Path) -> None:
+    """It is called swap by nobody: named by the mark; and what is in use is not looked into."""
+    node = Node(tmp_path)
+    with (tmp_path / "swapfile").open("r+b") as file:
+        file.seek(0)
+        file.write(b"XFSB")
+    device = DedicatedSwap(node.host, node.hierarchies, "/swapfile")
+    assert device.sample([ROOT], [], 0).active
+    swap.swaps(tmp_path)
+    seen = device.sample([ROOT], [], 1)
+    assert (judged(seen), seen.headed) == ((None, ("not-swap",)), False)
+    assert "an XFS filesystem" in seen.details[0]
+    (tmp_path / "swapfile").write_bytes(swap.header().ljust(swap.PAGES * swap.PAGE, b"\0"))
+    seen = device.sample([ROOT], [], 1 + LOOK_SECONDS)
+    assert (judged(seen), seen.headed) == ((None, ("not-active",)), True)
+
+
 def test_a_device_has_a_path_for_the_kernel(node: Node) -> None:
-    """By label, and by a link in another place: what the kernel is told is the path it prints itself."""
-    assert node.sample(0).active_path == "/swapfile"
+    """By label, and by a link in another place: what the kernel is told is the path it prints itself while it is on."""
+    assert node.sample(0).device_path == "/swapfile"
     (node.root / "dev").mkdir()
     (node.root / "dev/by-id").symlink_to("/swapfile")
     device = DedicatedSwap(node.host, node.hierarchies, "/dev/by-id")
-    assert device.sample([ROOT], [], 0).active_path == "/swapfile"
+    assert device.sample([ROOT], [], 0).device_path == "/swapfile"
     swap.swaps(node.root, ("/elsewhere/swapfile", "file", GIB_IN_KIB, 0))
-    assert device.sample([ROOT], [], 1).active_path is None
+    assert device.sample([ROOT], [], 1).device_path == "/dev/by-id"
 
 
 def test_a_device_that_comes_and_goes(node: Node) -> None:

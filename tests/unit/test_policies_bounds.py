@@ -8,6 +8,7 @@ import pytest
 
 from plimsoll.model.disk import Disk
 from plimsoll.model.frequency import Backend, FrequencySample
+from plimsoll.model.memory import NodeSwap, SwapDevice
 from plimsoll.model.plan import NODE, Knob, Target, TargetKind, Write, cgroup, disk
 from plimsoll.model.pod import Priority, QosClass
 from plimsoll.model.snapshot import NodeSample, Snapshot
@@ -34,7 +35,8 @@ POLICIES = tuple(each._replace(targets=tuple(f"policy{cpu}" for cpu in sorted(ea
 def seen(backend: Backend, **facts: object) -> Snapshot:
     """The pods, on a machine of two packages of four cores."""
     units = POLICIES if backend is Backend.CPUFREQ else UNITS
-    return replace(PODS, node=NodeSample(frequency=FrequencySample(backend, units, **facts), disks=DISKS))  # type: ignore[arg-type]
+    swap = NodeSwap(SwapDevice("LABEL=low", active=False, device_path="/dev/vdc"))
+    return replace(PODS, node=NodeSample(frequency=FrequencySample(backend, units, **facts), disks=DISKS, swap=swap))  # type: ignore[arg-type]
 
 
 CPUFREQ, TPMI = territory(seen(Backend.CPUFREQ)), territory(seen(Backend.TPMI))
@@ -64,6 +66,7 @@ VALUES = {
     Knob.CORE_POWER: "ordered",
     Knob.TURBO_FREQUENCY: "on",
     Knob.TURBO_LIMITS: "ffffffffffffffff",
+    Knob.SWAP: "32767",
 }
 
 
@@ -115,6 +118,8 @@ def test_reach(knob: Knob) -> None:
         "root's disk": disk(path(3), "253:0"),
         "a partition": disk(path(3), "253:17"),
         "everybody's disk": disk("", "253:16"),
+        "the swap device": Target(TargetKind.SWAP, "/dev/vdc"),
+        "another device": Target(TargetKind.SWAP, "/dev/vda"),
     }
     allowed = {
         Knob.CPU_IDLE: {"low"},
@@ -141,6 +146,7 @@ def test_reach(knob: Knob) -> None:
         Knob.CORE_POWER: {"package"},
         Knob.TURBO_FREQUENCY: {"package"},
         Knob.TURBO_LIMITS: {"package"},
+        Knob.SWAP: {"the swap device"},
     }
     assert {name for name, target in places.items() if refusal(knob, target) is None} == allowed[knob]
 
@@ -157,6 +163,7 @@ def test_reasons() -> None:
     assert CPUFREQ.refusal(outside, "p", BOUNDS - {Knob.CPU_IDLE}) is Violation.KNOB
 
 
+SWAP = Target(TargetKind.SWAP, "/dev/vdc")
 POLICY_0, PACKAGE_0 = Target(TargetKind.UNIT, "policy0"), Target(TargetKind.PACKAGE, "0")
 
 
@@ -164,6 +171,7 @@ POLICY_0, PACKAGE_0 = Target(TargetKind.UNIT, "policy0"), Target(TargetKind.PACK
     ("knob", "target", "value"),
     [
         *((Knob.CPU_IDLE, cgroup(path(3)), value) for value in ("0", "", "2", "1\n", "nan", " 1")),
+        *((Knob.SWAP, SWAP, value) for value in ("off", "", "-2", "32768", "on", "auto ")),
         *((Knob.CPU_WEIGHT, cgroup(path(3)), value) for value in ("0", "10001", "-1", "1e3", "nan", "inf", "²", "1_0")),
         *((Knob.CPU_SHARES, cgroup(path(3)), value) for value in ("1", "262145", "max")),
         *((Knob.CPU_QOS_LEVEL, cgroup(path(3)), value) for value in ("0", "1", "-2")),

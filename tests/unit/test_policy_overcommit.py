@@ -293,7 +293,7 @@ def test_openeuler_binds_to_the_device_as_the_kernel_calls_it() -> None:
 
 def test_a_device_without_a_path_cannot_be_bound_to() -> None:
     """While the kernel has no path for it there is nothing to write."""
-    device = replace(DEVICE, active_path=None)
+    device = replace(DEVICE, device_path=None)
     run = settled(low(), device=device, capabilities=("swapfile", "memory-reclaim"))
     assert run.figures.pause is Pause.NO_LIMIT
 
@@ -434,7 +434,7 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.DAMON_KDAMONDS}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}
 
 
 DAMON = (*STOCK, "damon", "lru-gen")

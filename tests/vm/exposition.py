@@ -26,3 +26,7 @@ class Page:
         found = self.series(name, **labels)
         assert len(found) == 1, f"{name}{labels}: {found}"
         return found[0][1]
+
+    def all(self) -> list[tuple[str, Labels, float]]:
+        """Every sample."""
+        return [(each.name, dict(each.labels), each.value) for each in self._samples]

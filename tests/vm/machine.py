@@ -203,6 +203,13 @@ class Machine:
             raise GuestError(f"QEMU did not forward to port {port}:\n{table}")
         return int(found[-1])
 
+    def throttle(self, serial: str, operations: int) -> None:
+        """Let a disk do at most so many operations a second from now on; 0: as many as it can."""
+        assert self._monitor is not None
+        told = self._monitor.human(f"block_set_io_throttle {serial} 0 0 0 {operations} 0 0")
+        if told:
+            raise GuestError(f"QEMU did not throttle {serial}: {told}")
+
     def console(self, lines: int = 60) -> str:
         """The end of what the guest wrote to its serial console, and of what QEMU said."""
         assert self._process is not None

@@ -93,13 +93,14 @@ class Applier:
             self._intake.adopt(key, record, tick)
         return self._finish(tick)
 
-    def execute(self, plan: Plan) -> tuple[Result, ...]:
+    def execute(self, plan: Plan, *, releases: bool = True) -> tuple[Result, ...]:
         """
         Make the node as the plan says, and put back what an earlier one wanted and this one does not.
 
-        One result for each write of the plan, and one for each knob let go of.
+        One result for each write of the plan, and one for each knob let go of. ``releases``: not so for a plan that
+        comes beside the one carried out last.
         """
-        tick = self._survey(plan, self._intake, self._standing)
+        tick = self._survey(plan, self._intake, self._standing, releases=releases)
         self._carry_out(tick)
         self._standing.prune(tick.wanted)
         return self._finish(tick)

@@ -101,6 +101,7 @@ class OvercommitSection(Section):
         None,
         description="The device only low-priority pods may swap to: a path, UUID=… or LABEL=… as mkswap gave it.",
     )
+    activate: StrictBool = Field(False, description="Turn swapDevice on (swapon) where it is not. mkswap is never run.")
     watermark: Annotated[float, Field(strict=True, ge=0.0001, le=0.05)] = Field(
         0.001,
         description="Share of time a pod may wait for swap, on the average; ten minutes' worth may come at once.",
@@ -124,6 +125,18 @@ class OvercommitSection(Section):
     )
     selector: Literal["auto", "damon", "mglru", "plain"] = Field(
         "auto", description="How cold memory is found. auto: the best this node has; otherwise that one, or plain."
+    )
+    on_exit: Literal["leave", "drain"] = Field(
+        "leave",
+        description="What becomes of memory on the device when the agent ends. leave: it stays until used; drain: "
+        "it comes back first, as far as there is room.",
+    )
+    drain_timeout: Duration = Field(
+        60.0, ge=1, le=3600, description="How long that may take, up to 1h; the pod's grace period must be longer."
+    )
+    publish: StrictBool = Field(
+        False,
+        description="Tell the cluster what becomes available, as the node's resource plimsoll.io/low-memory in bytes.",
     )
     high_pressure_limit: Share = Field(
         0.05,
@@ -151,6 +164,8 @@ class OvercommitSection(Section):
             raise ValueError("podRatio below ratio would keep it from ever being reached")
         if self.target == "ratio" and self.budget is not None:
             raise ValueError("a budget counts only with target: budget")
+        if self.activate and self.swap_device is None:
+            raise ValueError("activate needs a swapDevice")
         if self.swap_device is not None and _DEVICE.fullmatch(self.swap_device) is None:
             raise ValueError("swapDevice must be an absolute path, UUID=… or LABEL=…")
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 from plimsoll.exporter.eviction_series import EVICTION_FAMILIES
 from plimsoll.exporter.exposition import Family
 from plimsoll.exporter.frequency_series import FREQUENCY_FAMILIES
-from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES
+from plimsoll.exporter.overcommit_series import OVERCOMMIT_FAMILIES, PUBLISH_FAMILIES
 
 _WAITING = "Time in which at least one task waited (PSI some), by cause."
 _STALLED = "Time in which no task could run for it (PSI full), by cause."
@@ -182,6 +182,7 @@ FAMILIES = (
     NOTICES_FAILED,
     NOTICES_SUPPRESSED,
     NOTICES_WAITING,
+    *PUBLISH_FAMILIES,
     BUILD,
     TICKS,
     TICK_SECONDS,

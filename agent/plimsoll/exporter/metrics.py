@@ -44,12 +44,13 @@ from plimsoll.exporter.families import (
     TLS_TIME,
 )
 from plimsoll.exporter.frequency_series import frequency_samples
-from plimsoll.exporter.overcommit_series import overcommit_samples
+from plimsoll.exporter.overcommit_series import overcommit_samples, publishing_samples
 from plimsoll.exporter.pod_series import NODE, PodSeries, PressureSamples, PressureSeries
 from plimsoll.exporter.tls import TlsState
 from plimsoll.log import Event, Log
 from plimsoll.model.acting import Acting
 from plimsoll.model.announcing import Announcing
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import Snapshot
 
 # The library counts our descriptors one by one, and we hold a few for every pod.
@@ -61,7 +62,8 @@ class AgentFacts:
     """
     What the daemon knows of itself. Times are monotonic seconds, but for ``config_reload_unix``.
 
-    ``audit_lines_lost`` is ``None`` where no audit log is kept, ``announcing`` where pods' owners are told nothing.
+    ``audit_lines_lost`` is ``None`` where no audit log is kept, ``announcing`` where pods' owners are told nothing,
+    ``publishing`` where nothing can be published.
     """
 
     version: str
@@ -76,6 +78,7 @@ class AgentFacts:
     native: bool = False
     audit_lines_lost: int | None = None
     announcing: Announcing | None = None
+    publishing: Publishing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ class Exporter:
         if agent.audit_lines_lost is not None:
             yield _family(AUDIT_LOST, [((), agent.audit_lines_lost)])
         yield from _notices(agent.announcing)
+        for family, samples in publishing_samples(agent.publishing):
+            yield _family(family, samples)
         yield _family(BUILD, [((agent.version, platform.python_version(), str(agent.native).lower()), 1)])
         yield _family(TICKS, [((), snapshot.sequence)])
         yield _family(TICK_SECONDS, [((), agent.tick_seconds_total)])

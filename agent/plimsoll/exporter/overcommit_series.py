@@ -12,6 +12,7 @@ from plimsoll.exporter.exposition import Family, Labels, Sampled
 from plimsoll.model.acting import Acting
 from plimsoll.model.memory import NodeSwap, SwapDevice
 from plimsoll.model.overcommit import Overcommit, Pause, PodOvercommit
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import Snapshot
 
 _POD = ("namespace", "pod")
@@ -43,6 +44,16 @@ LIFE = Family(
     "When the drive has been written what it is rated for, if the last day goes on; needs overcommit.endurance.",
 )
 PAUSED = Family("plimsoll_overcommit_paused", "gauge", "1 for why nothing at all is reclaimed.", ("reason",))
+OFFERED = Family(
+    "plimsoll_overcommit_offered_bytes",
+    "gauge",
+    "What more low-priority pods may be placed by: it grows slowly, in steps.",
+)
+PUBLISHED = Family("plimsoll_low_memory_published_bytes", "gauge", "What stands on the node as plimsoll.io/low-memory.")
+PUBLISH_SENT = Family("plimsoll_low_memory_updates_total", "counter", "Updates of the node that the API server took.")
+PUBLISH_FAILED = Family(
+    "plimsoll_low_memory_update_failures_total", "counter", "Updates of the node that came to nothing.", ("reason",)
+)
 POD_OFFLOADED = Family("plimsoll_pod_offloaded_bytes", "gauge", "The pod's memory that is only on the device.", _POD)
 POD_FLOOR = Family("plimsoll_pod_memory_floor_bytes", "gauge", "The pod's memory is not taken below this.", _POD)
 POD_COLD = Family("plimsoll_pod_memory_cold_bytes", "gauge", "What was idle for the selector's whole window.", _POD)
@@ -82,7 +93,7 @@ SWAP_WRITTEN = Family(
 SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from the device since boot.", ("device",))
 
 OVERCOMMIT_FAMILIES = (
-    *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, PAUSED),
+    *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, OFFERED, PAUSED),
     *(POD_OFFLOADED, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_REFAULTS, POD_PAUSED),
     *(POD_ASKED, POD_FREED, POD_SECONDS, RECLAIMS, DEDICATED, SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
 )
@@ -105,6 +116,19 @@ def overcommit_samples(snapshot: Snapshot, acting: Acting) -> Iterator[Sampled]:
         yield from _device(swap.device)
 
 
+PUBLISH_FAMILIES = (PUBLISHED, PUBLISH_SENT, PUBLISH_FAILED)
+"""In the order of the page."""
+
+
+def publishing_samples(publishing: Publishing | None) -> Iterator[Sampled]:
+    """Nothing where nothing was ever to be published."""
+    if publishing is None or not (publishing.known or publishing.failed):
+        return
+    yield PUBLISHED, [((), publishing.stands)] if publishing.stands is not None else []
+    yield PUBLISH_SENT, [((), publishing.sent)]
+    yield PUBLISH_FAILED, sorted(((reason,), count) for reason, count in publishing.failed.items())
+
+
 def _node(figures: Overcommit) -> Iterator[Sampled]:
     if figures.ratio is not None:
         yield RATIO, [((), figures.ratio)]
@@ -114,7 +138,7 @@ def _node(figures: Overcommit) -> Iterator[Sampled]:
     yield SWAP_CACHE, [((), figures.swap_cached)]
     yield GAP, [((), figures.gap)]
     written = ((WRITE_RATE, figures.write_rate), (WRITE_MEAN, figures.write_mean), (WRITE_LIMIT, figures.write_limit))
-    for family, value in (*written, (LIFE, figures.life)):
+    for family, value in (*written, (LIFE, figures.life), (OFFERED, figures.offer)):
         if value is not None:
             yield family, [((), value)]
     yield PAUSED, [((figures.pause.value,), 1)] if figures.pause is not Pause.NONE else []

@@ -14,6 +14,7 @@ from plimsoll.model.announcing import Announcing
 from plimsoll.model.eviction import Eviction
 from plimsoll.model.plan import Conflict
 from plimsoll.model.pressure import Pressure
+from plimsoll.model.publishing import Publishing
 from plimsoll.model.snapshot import PodSample, Snapshot
 
 
@@ -65,6 +66,7 @@ def status(
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
         "frequency": None if acting is None else frequency_facts(snapshot, acting),
         "notices": None if agent.announcing is None else _notices(agent.announcing),
+        "published": None if agent.publishing is None else _published(agent.publishing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,
         "memoryAvailableBytes": snapshot.node.memory_available_bytes,
         "cpus": snapshot.node.cpus,
@@ -102,6 +104,12 @@ def _notices(announcing: Announcing) -> dict[str, object]:
             for channel, (reason, message) in announcing.troubles.items()
         },
     }
+
+
+def _published(publishing: Publishing) -> dict[str, object]:
+    reason, message = publishing.trouble or (None, "")
+    trouble = None if reason is None else {"reason": reason, "message": bounded(message)}
+    return {"wantedBytes": publishing.wanted, "standsBytes": publishing.stands, "trouble": trouble}
 
 
 def _conflict(conflict: Conflict) -> dict[str, object]:

@@ -19,6 +19,8 @@ from plimsoll.kernel.kdamonds_knob import KdamondsKnob
 from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS, KnobSpec
 from plimsoll.kernel.register_knob import RegisterKnob
+from plimsoll.kernel.swap_call import SwapCall, swap_call
+from plimsoll.kernel.swap_knob import SwapKnob
 from plimsoll.kernel.topology import POSSIBLE, read_cpus
 from plimsoll.model.cpus import format_cpus
 from plimsoll.model.outcome import Outcome, outcome_of
@@ -29,18 +31,26 @@ class Knobs:
     """
     The knobs of one host. No descriptor is held between calls.
 
-    ``registers`` gives those of Speed Select as they are now, ``None`` where there are none: CPUs that go on or off
-    line may change what there is.
+    ``swap`` turns swap devices on and off: it is the running kernel's, whatever the host's root. ``registers`` gives
+    those of Speed Select as they are now, ``None`` where there are none: CPUs that go on or off line may change what
+    there is.
     """
 
     def __init__(
-        self, host: HostFs, hierarchies: Hierarchies, registers: Callable[[], Registers | None] = lambda: None
+        self,
+        host: HostFs,
+        hierarchies: Hierarchies,
+        registers: Callable[[], Registers | None] = lambda: None,
+        swap: SwapCall = swap_call,
     ) -> None:
         self._host = host
+        self._swap = swap
         self._hierarchies = hierarchies
         self._registers = registers
 
-    def open(self, target: Target, knob: Knob) -> KnobFile | DiskKnob | RegisterKnob | KdamondsKnob | Outcome:
+    def open(
+        self, target: Target, knob: Knob
+    ) -> KnobFile | DiskKnob | RegisterKnob | SwapKnob | KdamondsKnob | Outcome:
         """
         The knob's file or register, to be closed by the caller, or why there is none.
 
@@ -50,6 +60,8 @@ class Knobs:
         if spec.register is not None:
             registers = self._registers()
             return Outcome.MISSING if registers is None else RegisterKnob.of(registers, target, knob)
+        if spec.swap:
+            return SwapKnob.of(self._host, self._hierarchies, target, knob, self._swap)
         if knob is Knob.DAMON_KDAMONDS:
             return KdamondsKnob.of(self._host, target)
         if target.cgroup is None:

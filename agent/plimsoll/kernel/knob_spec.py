@@ -71,7 +71,8 @@ class Carried(NamedTuple):
 class KnobSpec(NamedTuple):
     """
     Where a knob is: ``v1`` as (controller, file), ``v2`` as a file, ``node`` as a path below the host's root,
-    ``cpufreq`` as a file of a cpufreq policy, ``register`` as one of Speed Select's (kernel/isst/registers.py).
+    ``cpufreq`` as a file of a cpufreq policy, ``register`` as one of Speed Select's (kernel/isst/registers.py),
+    ``swap`` as the use of a swap device.
 
     ``normalise`` gives the one spelling by which two values are compared. ``paged``: bytes the kernel rounds down to
     whole pages. ``drift_seconds``: the longest somebody else's value is let stand; ``None``: as long as any knob's.
@@ -90,6 +91,7 @@ class KnobSpec(NamedTuple):
     node: str | None = None
     cpufreq: str | None = None
     register: str | None = None
+    swap: bool = False
     drift: Drift = Drift.REASSERT
     drift_seconds: float | None = None
     normalise: Callable[[str], str] = integer
@@ -208,5 +210,7 @@ _ALL = (
             Knob.TURBO_LIMITS,
         )
     ),
+    # Whoever turns it off, or on, beside us knows why.
+    KnobSpec(Knob.SWAP, swap=True, drift=Drift.YIELD, normalise=str.strip, exact=True),
 )
 KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType({spec.knob: spec for spec in _ALL})

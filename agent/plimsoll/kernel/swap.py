@@ -27,7 +27,9 @@ from plimsoll.kernel.swap_device import (
 )
 from plimsoll.kernel.swap_reason import SwapReason
 from plimsoll.kernel.swap_rounds import Holder
+from plimsoll.kernel.swap_signature import foreign
 from plimsoll.model.memory import SwapDevice
+from plimsoll.model.outcome import Outcome
 
 # Looking for a device that is not there goes through all of them.
 LOOK_SECONDS = 30.0
@@ -47,6 +49,7 @@ class DedicatedSwap:
         self._name = DeviceName.parse(name)
         self._found: Device | Unidentified | None = None
         self._due = float("-inf")
+        self._foreign = ""
         self._check: tuple[object, SwapDedication] | None = None
 
     def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
@@ -66,6 +69,8 @@ class DedicatedSwap:
             device=str(device.identity),
             size=None if device.header is None else device.header.size,
             kind=device.kind.value,
+            device_path=device.path,
+            headed=device.header is not None and not self._foreign,
         )
         traffic = read_traffic(self._host, device)
         if traffic is not None:
@@ -74,11 +79,11 @@ class DedicatedSwap:
             return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
         ours = active.get(device.identity)
         if ours is None:
-            reason, detail = _idle(device)
+            reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
         # Ours may be a link, or no path at all; a container may not have the kernel's.
         path = ours.path if identity_of(self._host, ours.path) == device.identity else device.path
-        seen = replace(seen, active=True, size=ours.size, used=ours.used, active_path=path)
+        seen = replace(seen, active=True, size=ours.size, used=ours.used, device_path=path, priority=ours.priority)
         check = self._dedication(device.identity, ours.size, roots)
         if check is None:
             return _doubtful(
@@ -108,8 +113,16 @@ class DedicatedSwap:
         if found is None or now >= self._due or (isinstance(found, Device) and not there):
             found = self._unchanged(found, there=there) or identify(self._host, self._name, active)
             self._found = found
+            self._foreign = self._look_for_others(found, active)
             self._due = now if isinstance(found, Device) and found.identity in active else now + LOOK_SECONDS
         return found
+
+    def _look_for_others(self, found: Device | Unidentified, active: Container[Identity | None]) -> str:
+        """What else the device carries, while it is not in use."""
+        if isinstance(found, Unidentified) or found.header is None or found.identity in active:
+            return ""
+        mark = foreign(self._host, found.path)
+        return f"what could not be read ({mark.value})" if isinstance(mark, Outcome) else mark
 
     def _unchanged(self, found: Device | Unidentified | None, *, there: bool) -> Device | None:
         """Nothing to look for while the device that carries the name is still the same: by path that is one look."""
@@ -134,10 +147,15 @@ class DedicatedSwap:
         return SwapDevice(self._configured, active=False, reasons=(reason.value,), details=(detail,))
 
 
-def _idle(device: Device) -> tuple[SwapReason, str]:
+def _idle(device: Device, other: str) -> tuple[SwapReason, str]:
+    if other:
+        return (
+            SwapReason.NOT_SWAP,
+            f"{device.path} carries {other} beside a swap header: see wipefs; mkswap --force makes it swap again.",
+        )
     if device.header is None:
         return SwapReason.NOT_SWAP, f"{device.path} has no swap header: run mkswap on it, which destroys what it holds."
-    return SwapReason.NOT_ACTIVE, f"{device.path} is not in use as swap: run swapon, or let the agent do it."
+    return SwapReason.NOT_ACTIVE, f"{device.path} is not in use as swap: run swapon, or set overcommit.activate."
 
 
 def _doubtful(seen: SwapDevice, reason: SwapReason, detail: str) -> SwapDevice:

@@ -7,23 +7,22 @@ memory and is refused where it would not fit. Both may take long in the kernel, 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-from collections.abc import Callable
 from typing import NamedTuple
 
+from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import read_meminfo, read_swaps
+from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.swap_call import SwapCall, swap_call
 from plimsoll.kernel.swap_device import Device, active_swap, identity_of_descriptor
+from plimsoll.kernel.swap_room import lacking
+from plimsoll.kernel.swap_signature import foreign
 from plimsoll.model.outcome import Outcome, outcome_of
 
 # SWAP_FLAG_PREFER of include/linux/swap.h; the priority is in the low 15 bits.
 _PREFER = 0x8000
 MAX_PRIORITY = 0x7FFF
-
-SwapCall = Callable[[bytes, int | None], int]
-"""``swapon(path, flags)``, or ``swapoff(path)`` with no flags; gives an errno, 0 for success."""
 
 
 class Activation(NamedTuple):
@@ -38,11 +37,12 @@ class Activation(NamedTuple):
     detail: str = ""
 
 
-def swapon(host: HostFs, device: Device, *, priority: int | None = None, call: SwapCall | None = None) -> Activation:
+def swapon(host: HostFs, device: Device, *, priority: int | None = None, call: SwapCall = swap_call) -> Activation:
     """
     Use the device as swap. ``priority`` 0..32767, ``None``: the kernel's own, below every one that was asked for.
 
-    HELD without a swap header: only an administrator makes one, as it destroys what the device holds.
+    HELD without a swap header, and with something else's beside it: only an administrator runs mkswap, as it destroys
+    what the device holds.
     """
     if priority is not None and not 0 <= priority <= MAX_PRIORITY:
         raise ValueError(f"a swap priority is 0 to {MAX_PRIORITY}")
@@ -53,28 +53,30 @@ def swapon(host: HostFs, device: Device, *, priority: int | None = None, call: S
         return Activation(active, detail="The active swap (/proc/swaps) cannot be read.")
     if active is not None:
         return Activation(Outcome.UNCHANGED)
-    return _called(host, device, call or _libc, 0 if priority is None else _PREFER | priority)
+    other = foreign(host, device.path)
+    if isinstance(other, Outcome):
+        return Activation(other, detail=f"{device.path}: {other.value}.")
+    if other:
+        return Activation(Outcome.HELD, detail=f"{device.path} carries {other} as well; wipefs shows all of it.")
+    return _called(host, device, call, 0 if priority is None else _PREFER | priority)
 
 
-def swapoff(host: HostFs, device: Device, *, floor: int, call: SwapCall | None = None) -> Activation:
+def swapoff(
+    host: HostFs, hierarchies: Hierarchies, device: Device, *, floor: int, call: SwapCall = swap_call
+) -> Activation:
     """
     Take the device out of use. ``floor``: bytes of memory that must be left when all of it has come back.
 
-    HELD where less would be left, or how much there is cannot be known: the OOM killer would choose who pays.
+    HELD where less would be left, where a cgroup has no room for its part, or where that cannot be known: the OOM
+    killer would choose who pays.
     """
     used = _used(host, device)
     if isinstance(used, Outcome):
         return Activation(used, detail="The active swap (/proc/swaps) cannot be read.")
     if used is None:
         return Activation(Outcome.UNCHANGED)
-    available = read_meminfo(host).available
-    if available is None or available <= used + floor:
-        room = "unknown" if available is None else f"{available >> 20} MiB"
-        return Activation(
-            Outcome.HELD,
-            detail=f"{used >> 20} MiB would come back and {floor >> 20} MiB must stay free; available: {room}.",
-        )
-    return _called(host, device, call or _libc, None)
+    reason = lacking(host, hierarchies, used, floor)
+    return Activation(Outcome.HELD, detail=reason) if reason else _called(host, device, call, None)
 
 
 def _used(host: HostFs, device: Device) -> int | Outcome | None:
@@ -91,17 +93,9 @@ def _called(host: HostFs, device: Device, call: SwapCall, flags: int | None) -> 
     except OSError as error:
         return Activation(outcome_of(error.errno or errno.EIO), error.errno or errno.EIO)
     try:
-        # By descriptor: it names the device that was looked at, in whatever mount namespace that was.
-        path = f"/proc/self/fd/{descriptor}"
         if identity_of_descriptor(descriptor) != device.identity:
             return Activation(Outcome.GONE, detail=f"{device.path} is another device by now.")
-        code = call(path.encode("ascii"), flags)
+        code = call(descriptor, flags)
     finally:
         os.close(descriptor)
     return Activation(outcome_of(code), code)
-
-
-def _libc(path: bytes, flags: int | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.swapoff(path) if flags is None else libc.swapon(path, ctypes.c_int(flags))
-    return 0 if done == 0 else ctypes.get_errno()

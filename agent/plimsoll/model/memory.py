@@ -59,10 +59,11 @@ class SwapDevice:
     """
     The device configured for low-priority memory, and whether it holds nothing else.
 
-    ``path`` as configured; ``active_path``: one by which the kernel knows it, while it is in use; ``device`` is
-    ``MAJOR:MINOR``. ``dedicated`` is ``None`` while that cannot be known; then,
-    and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``. ``read``
-    and ``written`` count bytes since boot.
+    ``path`` as configured; ``device_path``: one of its own, the kernel's while it is in use; ``device`` is
+    ``MAJOR:MINOR``. ``priority``: what it is used with, as the kernel prints it. ``headed``: whether mkswap was run on
+    it, as far as anybody looked: while it is in use nobody does. ``dedicated`` is ``None`` while that cannot be known;
+    then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
+    ``read`` and ``written`` count bytes since boot.
     """
 
     path: str
@@ -77,7 +78,9 @@ class SwapDevice:
     details: tuple[str, ...] = ()
     backend: str = ""
     kind: str = ""  # block | zram | file
-    active_path: str | None = None
+    device_path: str | None = None
+    priority: int | None = None
+    headed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Overcommit:
     ``gap``: bytes still to be moved out. ``write_budget``: bytes the device may be written now; ``write_rate``: what it
     was written, bytes per second, smoothed; ``write_mean``: over the last day; ``write_limit``: what it may be on the
     average. ``life``: seconds in which the drive has been written what it is rated for, if it goes on like that day.
-    ``pause`` says why nothing is reclaimed of any pod.
+    ``offer``: bytes that more low-priority pods may be placed by. ``pause`` says why nothing is reclaimed of any pod.
     """
 
     physical: int = 0
@@ -95,6 +95,7 @@ class Overcommit:
     write_rate: float | None = None
     write_mean: float | None = None
     life: float | None = None
+    offer: int = 0
     selector: Selector = Selector.PLAIN
     pause: Pause = Pause.NONE
     pods: tuple[PodOvercommit, ...] = ()

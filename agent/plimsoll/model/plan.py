@@ -42,6 +42,7 @@ class Knob(StrEnum):
     CORE_POWER = "isst.core-power"
     TURBO_FREQUENCY = "isst.turbo-frequency"
     TURBO_LIMITS = "isst.turbo-limits"
+    SWAP = "swap"  # whether a device is in use as swap: SWAP_OFF, or its priority
 
 
 class TargetKind(StrEnum):
@@ -53,10 +54,11 @@ class TargetKind(StrEnum):
     CLASS = "class"  # PACKAGE/DOMAIN/CLASS of service of Speed Select
     PACKAGE = "package"
     DISK = "disk"  # CGROUP@MAJOR:MINOR: a disk as one cgroup may use it
+    SWAP = "swap"  # a device or file, by its path
 
 
 class Target(NamedTuple):
-    """A cgroup by its path below the root of every hierarchy, a part of the CPUs, or the node (empty path)."""
+    """A cgroup by its path below the root of every hierarchy, a part of the CPUs, a device, or the node (no path)."""
 
     kind: TargetKind
     path: str = ""
@@ -80,6 +82,8 @@ class Target(NamedTuple):
 
 
 NODE = Target(TargetKind.NODE)
+SWAP_OFF, SWAP_AUTO = "off", "auto"
+"""Of the knob :attr:`Knob.SWAP`, beside priorities from 0 on: not in use, and in use with the kernel's own priority."""
 
 
 def cgroup(path: str) -> Target:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from plimsoll.model.cpus import format_cpus, parse_cpus
 from plimsoll.model.disk import MOST, Disk, IoRate
 from plimsoll.model.kdamonds import CLAIMED
-from plimsoll.model.plan import NODE, Knob, TargetKind, Write
+from plimsoll.model.memory import SwapDevice
+from plimsoll.model.plan import NODE, SWAP_AUTO, Knob, TargetKind, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample, Snapshot
 from plimsoll.policies.hardware import Hardware
@@ -43,6 +44,7 @@ class Place(StrEnum):
     UNIT = "unit"
     CLASS = "class"
     PACKAGE = "package"
+    SWAP = "swap"  # the swap device of low-priority pods
 
 
 class Rule(NamedTuple):
@@ -106,9 +108,15 @@ def _io_rate(value: str) -> bool:
     return str(rate) == value and all(each is None or 1 <= each <= MOST for each in rate)
 
 
+def _swap_on(value: str) -> bool:
+    return value == SWAP_AUTO or _PRIORITY(value)
+
+
 def _device_path(value: str) -> bool:
     return _DEVICE.fullmatch(value) is not None
 
+
+_PRIORITY = _between(0, 32_767)
 
 _LOW = frozenset({Priority.LOW})
 _OTHERS = frozenset(Priority) - _LOW
@@ -156,16 +164,25 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
         Knob.CORE_POWER: Rule(_PACKAGE, frozenset(), _one_of("ordered")),
         Knob.TURBO_FREQUENCY: Rule(_PACKAGE, frozenset(), _one_of("on")),
         Knob.TURBO_LIMITS: Rule(_PACKAGE, frozenset(), _one_of("f" * 16)),
+        # No policy turns it off: all that is there would come back at once.
+        Knob.SWAP: Rule(frozenset({Place.SWAP}), frozenset(), _swap_on),
     }
 )
 
 
 class Territory:
-    """Whose each cgroup of one snapshot is, and what parts of the CPUs and what disks there are."""
+    """Whose each cgroup of one snapshot is, what parts of the CPUs and what disks there are; ``swap``: the device."""
 
-    __slots__ = ("_ancestors", "_disks", "_hardware", "_owners")
+    __slots__ = ("_ancestors", "_disks", "_hardware", "_owners", "_swap")
 
-    def __init__(self, samples: Iterable[PodSample], hardware: Hardware, disks: Iterable[Disk] = ()) -> None:
+    def __init__(
+        self,
+        samples: Iterable[PodSample],
+        hardware: Hardware,
+        disks: Iterable[Disk] = (),
+        swap: SwapDevice | None = None,
+    ) -> None:
+        self._swap = None if swap is None else swap.device_path
         self._hardware = hardware
         self._disks = {each.number: each for each in disks}
         self._owners: dict[str, tuple[PodSample, Place]] = {}
@@ -203,6 +220,9 @@ class Territory:
             return Violation.VALUE
         if write.target.kind is TargetKind.NODE:
             return None if write.target == NODE and Place.NODE in rule.places else Violation.TARGET
+        if write.target.kind is TargetKind.SWAP:
+            ours = Place.SWAP in rule.places and write.target.path == self._swap
+            return None if ours else Violation.TARGET
         if write.target.cgroup is None:
             return self._of_hardware(rule, write)
         if not self._on_disk(rule, write, liberties):
@@ -241,8 +261,10 @@ class Territory:
 
 
 def territory(snapshot: Snapshot) -> Territory:
-    """Of the pods, CPUs and disks of one snapshot."""
-    return Territory(snapshot.pods, Hardware(snapshot.node.frequency), snapshot.node.disks or ())
+    """Of the pods, CPUs, disks and the swap device of one snapshot."""
+    node = snapshot.node
+    device = None if node.swap is None else node.swap.device
+    return Territory(snapshot.pods, Hardware(node.frequency), node.disks or (), device)
 
 
 def ancestors(sample: PodSample) -> tuple[str, ...]:

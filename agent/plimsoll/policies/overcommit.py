@@ -14,20 +14,20 @@ from typing import NamedTuple
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
 from plimsoll.model.overcommit import Pause
-from plimsoll.model.plan import Knob, Selector, Watch, Write, cgroup
+from plimsoll.model.plan import Knob, OnExit, Selector, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
 from plimsoll.policies import overcommit_selector, overcommit_swap
 from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
+from plimsoll.policies.overcommit_offer import Offer, offer
 from plimsoll.policies.overcommit_pod import Remembered, Seen, look, protection
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
 from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
-from plimsoll.policies.overcommit_swap import Limits, Route
+from plimsoll.policies.overcommit_swap import NAME, Limits, Route
 from plimsoll.policies.policy import Decision, Policy
 
-NAME = "overcommit"
 DEVICE = "swap-device"
 """What is lacking while the device is not configured, or not in use; no probe can tell it once and for all."""
 
@@ -41,7 +41,10 @@ _EARLY = 0.95  # of an interval: a tick that comes a little early must not wait 
 
 
 class State(NamedTuple):
-    """``at``: the last decision; ``asked``: when pods were last asked. The rest is each module's own."""
+    """
+    ``at``: the last decision; ``asked``: when pods were last asked. ``closing``: the others were to be kept off a
+    device that is not in use yet. The rest is each module's own.
+    """
 
     at: float | None = None
     asked: float = float("-inf")
@@ -50,6 +53,8 @@ class State(NamedTuple):
     writes: Writes = Writes()
     alarm: Alarm = Alarm()
     limits: Limits = Limits()
+    offer: Offer = Offer()
+    closing: bool = False
     pods: tuple[tuple[str, Remembered], ...] = ()
 
 
@@ -75,7 +80,11 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     pause, missing = _impossible(config, device, route, selector)
     ratio = measure(ground.levels.values(), config, reached=state.reached)
     if pause is not Pause.NONE or device is None or route is None or selector is None:
-        return Decision((), State(), lacking=missing, overcommit=of_node(ratio, config, pause))
+        figures = of_node(ratio, config, pause)
+        if pause is Pause.NO_DEVICE and config.activate and device is not None and route is not None:
+            wanted, closing = _activation(route, ground, device, config, state)
+            return Decision(wanted, State(closing=closing), lacking=missing, overcommit=figures)
+        return Decision((), State(), lacking=missing, overcommit=figures)
     alarm = listen(snapshot.pods, ground.now, ground.seconds, config.high_pressure_limit, state.alarm)
     writes = account(state.writes, device, config.write_rate, ground.seconds)
     opened = _open(ground, willing)
@@ -99,12 +108,15 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         freed = [empty(each, NAME, swappiness) for each in seen]
         reclaims.extend(each for each, _ in freed if each is not None)
         seen = [each for _, each in freed]
+    available = snapshot.node.memory_available_bytes
+    offered = offer(state.offer, ratio.offloaded, ground.now, available=available, total=memory_total)
     figures = replace(
         of_node(ratio, config, pause),
         write_budget=None if unworn(device) else writes.allow(),
         write_limit=None if unworn(device) else config.write_rate,
         write_rate=writes.rate,
         write_mean=writes.mean,
+        offer=offered.size,
         life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
         pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
@@ -113,6 +125,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         (
             *_writes(route, ground, willing, device, limits),
             *(overcommit_selector.claim(selector, NAME) if willing else ()),
+            *_active(device, config),
         ),
         State(
             at=ground.now,
@@ -122,6 +135,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
             writes=writes,
             alarm=alarm,
             limits=limits,
+            offer=offered,
             pods=tuple(sorted((each.uid, each.kept) for each in seen)),
         ),
         lacking=overcommit_selector.lacking(config, ground.available),
@@ -169,6 +183,26 @@ def _impossible(
     if selector is None:
         return Pause.NO_RECLAIM, (overcommit_selector.RECLAIM,)
     return Pause.NONE, ()
+
+
+def _active(device: SwapDevice, config: OvercommitSection) -> tuple[Write, ...]:
+    """That the device is in use, where the agent sees to that."""
+    on_exit = OnExit.RESTORE if config.on_exit == "drain" else OnExit.KEEP
+    write = overcommit_swap.activate_write(device, on_exit) if config.activate else None
+    return () if write is None else (write,)
+
+
+def _activation(
+    route: Route, ground: _Ground, device: SwapDevice, config: OvercommitSection, state: State
+) -> tuple[tuple[Write, ...], bool]:
+    """What is to be done about a device that is not in use, and whether the others are to be kept off it by now."""
+    activate = _active(device, config)
+    if not activate:
+        return (), False
+    others = _writes(route, ground, (), device, Limits())
+    # The others are kept off before it is there, not after.
+    shut = state.closing and (route is Route.SWAPFILE or overcommit_swap.closed(ground.others))
+    return (*others, *(activate if shut else ())), True
 
 
 def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
@@ -230,7 +264,7 @@ def _writes(
     closed = (*ground.others, *(each for each in ground.low if not each.pod.intent.reclaim))
     if route is Route.LIMIT:
         return overcommit_swap.limit_writes(closed, willing, limits, NAME)
-    return overcommit_swap.swapfile_writes(closed, willing, device.active_path or device.path, NAME)
+    return overcommit_swap.swapfile_writes(closed, willing, device.device_path or device.path, NAME)
 
 
 POLICY: Policy[OvercommitSection, State] = Policy(
@@ -238,7 +272,7 @@ POLICY: Policy[OvercommitSection, State] = Policy(
     # What hurts is looked at in every tick; memory is asked for at the configured interval.
     interval=0.0,
     needs=("cgroup", "kubepods"),
-    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.DAMON_KDAMONDS}),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}),
     initial=State(),
     decide=decide,
     reclaims=True,

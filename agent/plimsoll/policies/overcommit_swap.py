@@ -13,13 +13,17 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.model.memory import SwapDevice
-from plimsoll.model.plan import Knob, Write, cgroup
+from plimsoll.model.plan import SWAP_AUTO, SWAP_OFF, Knob, OnExit, Target, TargetKind, Write, cgroup
 from plimsoll.model.snapshot import PodSample
 from plimsoll.policies.overcommit_ratio import Level, cap
 
 # All others are kept off before one is let on, also when it is all put back.
-CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE = 70, 71, 72
-CHAIN = "overcommit"
+# What is written first is put back last: a device that was off while memory came back is on again only when all limits
+# are as they were.
+DRAIN_PHASE, CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE, ACTIVATE_PHASE = 69, 70, 71, 72, 73
+# Whatever else is in use: what goes to swap goes here first.
+HIGHEST_PRIORITY = 32_767
+NAME = CHAIN = "overcommit"
 PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
 _LEAST = 16 << 20
 _HEADROOM = 1.25
@@ -41,7 +45,7 @@ class Limits(NamedTuple):
 
 def find_route(available: frozenset[str], device: SwapDevice | None) -> Route | None:
     """The best way this kernel has for this device."""
-    if Route.SWAPFILE.value in available and device is not None and device.active_path is not None:
+    if Route.SWAPFILE.value in available and device is not None and device.device_path is not None:
         return Route.SWAPFILE
     return Route.LIMIT if Route.LIMIT.value in available else None
 
@@ -117,6 +121,33 @@ def swapfile_writes(others: Iterable[PodSample], low: Iterable[PodSample], devic
     for sample in low:
         writes.extend(_open(sample, Knob.MEMORY_SWAPFILE, device, policy))
     return writes
+
+
+def activate_write(device: SwapDevice, on_exit: OnExit) -> Write | None:
+    """
+    The device shall be in use: as it is, where it is, else before all others. ``None``: it cannot be.
+
+    In no chain: that it may not be turned off for lack of room is no reason to keep limits.
+    """
+    if device.device_path is None or not (device.active or device.headed):
+        return None
+    priority = HIGHEST_PRIORITY if not device.active else device.priority
+    value = str(priority) if priority is not None and priority >= 0 else SWAP_AUTO
+    reason = "swap of low-priority pods: overcommit.activate"
+    target = Target(TargetKind.SWAP, device.device_path)
+    return Write(target, Knob.SWAP, value, NAME, reason, on_exit, phase=ACTIVATE_PHASE)
+
+
+def closed(others: Iterable[PodSample]) -> bool:
+    """Whether none of these pods may swap, as far as their limits were read."""
+    memories = [each.memory for each in others]
+    return all(each is not None and each.swap_limited and each.swap_limit == 0 for each in memories)
+
+
+def drain_write(device: str) -> Write:
+    """Turn the device (its path) off, so that all it holds comes back."""
+    reason = "the agent ends, and overcommit.onExit is drain"
+    return Write(Target(TargetKind.SWAP, device), Knob.SWAP, SWAP_OFF, NAME, reason, phase=DRAIN_PHASE)
 
 
 def _close(sample: PodSample, knob: Knob, value: str, policy: str) -> Write:

@@ -38,7 +38,7 @@ class PagingNode:
         self.pods = tuple(pods)
         self.models = dict(models)
         self.device = SwapDevice(
-            "/dev/vdb", True, "254:16", device_size, 0, 0, 0, dedicated=True, kind="block", active_path="/dev/vdb"
+            "/dev/vdb", True, "254:16", device_size, 0, 0, 0, dedicated=True, kind="block", device_path="/dev/vdb"
         )
         self.now = 0.0
         self._capabilities = tuple(Capability(each, True) for each in capabilities)

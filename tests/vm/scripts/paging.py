@@ -35,7 +35,7 @@ def on(host: HostFs, hierarchies: Hierarchies, name: str) -> object:
 
 
 def off(host: HostFs, hierarchies: Hierarchies, name: str, floor: str) -> object:
-    return swapoff(host, device(host, name), floor=int(floor))._asdict()
+    return swapoff(host, hierarchies, device(host, name), floor=int(floor))._asdict()
 
 
 def sample(host: HostFs, hierarchies: Hierarchies, name: str, root: str, pods: str) -> object:

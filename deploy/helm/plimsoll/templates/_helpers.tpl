@@ -82,6 +82,36 @@ observes by default, also where it can see nothing.
 {{- if and .Values.frequency.packageEnergy (include "plimsoll.frequencyMode" .) }}true{{ end }}
 {{- end }}
 
+{{/*
+Not empty when the agent turns the swap device on or off itself.
+*/}}
+{{- define "plimsoll.swaps" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (or (eq (toString .onExit) "drain") (eq (toString .activate) "true")) }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/*
+Not empty when what overcommit makes available is published on the node.
+*/}}
+{{- define "plimsoll.publishes" -}}
+{{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .publish) "true") }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/*
+Bringing memory back takes its time before anything else that the agent does in the end.
+*/}}
+{{- define "plimsoll.gracePeriod" -}}
+{{- $drain := 0 -}}
+{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") -}}
+{{- $text := toString (dig "drainTimeout" "60s" .Values.config.overcommit) -}}
+{{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 -}}
+{{- $found := regexFind (printf "[0-9]+%s" $unit) (regexReplaceAll "[0-9]+ms" $text "") | trimSuffix $unit -}}
+{{- $drain = add $drain (mul $seconds (int $found)) -}}
+{{- end -}}
+{{- if regexMatch "^[0-9.]+$" $text }}{{ $drain = ceil (float64 $text) }}{{ end -}}
+{{- end -}}
+{{- add .Values.terminationGracePeriodSeconds (int $drain) -}}
+{{- end }}
+
 {{- define "plimsoll.podSecurityContext" -}}
 {{- include "plimsoll.user" (or (include "plimsoll.enforces" .) (include "plimsoll.speedSelect" .) (include "plimsoll.packageEnergy" .)) }}
 {{- end }}
@@ -113,13 +143,19 @@ capabilities:
 
 {{/*
 Of the containers that read and write the node. The driver of Speed Select wants a capability of whoever changes a
-register, and none of whoever reads one.
+register, and none of whoever reads one. swapon and swapoff open the device for writing: Kubernetes has no lesser way to
+let a container open a disk.
 */}}
 {{- define "plimsoll.hostSecurityContext" -}}
+{{- if include "plimsoll.swaps" . -}}
+privileged: true
+readOnlyRootFilesystem: true
+{{- else -}}
 {{ include "plimsoll.securityContext" . }}
   {{- if and (include "plimsoll.speedSelect" .) (eq (include "plimsoll.frequencyMode" .) "enforce") }}
   add: [SYS_ADMIN]
   {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "plimsoll.hostResources" -}}
@@ -158,7 +194,7 @@ The argument of this one and of hostVolumes: the root, and whether there is anyt
 {{- with include "plimsoll.swapDevice" .root }}
 - name: swap-device
   mountPath: {{ . }}
-  readOnly: true
+  readOnly: {{ empty (include "plimsoll.swaps" $.root) }}
 {{- end }}
 {{- if include "plimsoll.damon" .root }}
 - name: damon
@@ -311,11 +347,19 @@ allowHostIPC: false
 allowHostNetwork: false
 allowHostPID: false
 allowHostPorts: false
+{{- if include "plimsoll.swaps" .root }}
+allowPrivilegeEscalation: true
+allowPrivilegedContainer: true
+allowedCapabilities: ["*"]
+defaultAddCapabilities: []
+requiredDropCapabilities: []
+{{- else }}
 allowPrivilegeEscalation: false
 allowPrivilegedContainer: false
 allowedCapabilities: []
 defaultAddCapabilities: []
 requiredDropCapabilities: [ALL]
+{{- end }}
 readOnlyRootFilesystem: true
 runAsUser:
   {{- toYaml .user | nindent 2 }}

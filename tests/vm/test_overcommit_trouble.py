@@ -1,0 +1,275 @@
+"""What goes wrong around memory overcommit on a stock kernel: each of it once, and all is well or said afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vm.agent import CONFIG, LOG
+from tests.vm.exposition import Page
+from tests.vm.image import Image
+from tests.vm.machine import Machine
+from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+
+SWAP_MIB = 128
+# deviceFloor: a fifth of the device stays free.
+USABLE = int(SWAP_MIB * MIB * 0.8)
+# What one look is late, and what each CPU keeps of the device for itself (swap slots).
+LATE = 8 * MIB
+# The disk takes eight requests of six pages at a time, so that the ninth waits: in the kernel, and not to be killed.
+SHORT_QUEUE = ("-global", "virtio-blk-pci.queue-size=8")
+RELOADS = 8
+# Of a pod that uses all it has: the interpreter's own pages that it does not.
+REST = 10 * MIB
+
+
+@pytest.fixture(scope="module")
+def booted(guest_image: Image) -> Iterator[Node]:
+    with Machine(guest_image, kernel="6.12", swap_mb=SWAP_MIB, qemu=SHORT_QUEUE) as guest:
+        yield Node(guest)
+
+
+@pytest.fixture
+def node(booted: Node) -> Iterator[Node]:
+    """As it was made, whatever the test before has left."""
+    yield booted
+    booted.guest.throttle(SERIAL, 0)
+    booted.mend()
+
+
+def ticks(page: Page) -> float:
+    return page.value("plimsoll_ticks_total")
+
+
+def dedicated(page: Page) -> bool:
+    return [value for _, value in page.series("plimsoll_swap_dedicated")] == [1]
+
+
+def test_a_device_that_is_full(node: Node) -> None:
+    """Reclaim ends with a fifth of the device free, whatever the ratio wants; nor may the kernel take more."""
+    with node.holding(node.batch, 16, 200), node.enforcing(ratio=3.0):
+        page = node.until(lambda page: "device-full" in paused(page), "the device is full")
+        limit = node.number(node.batch, "memory.swap.max")
+        assert limit <= USABLE
+        # Whatever else the pod is asked for, by the kernel or anybody.
+        node.paging("reclaim", node.batch.slice_path, str(64 * MIB))
+        later = node.until(lambda now: ticks(now) > ticks(page) + 3, "it goes on")
+    print(
+        f"{page.value('plimsoll_swap_used_bytes') / MIB:.1f}, then {later.value('plimsoll_swap_used_bytes') / MIB:.1f}"
+    )
+    assert USABLE - 2 * LATE < page.value("plimsoll_swap_used_bytes") <= USABLE + LATE
+    assert later.value("plimsoll_swap_used_bytes") <= USABLE + LATE
+    assert page.value("plimsoll_overcommit_ratio") < 3
+
+
+def test_a_pods_own_memory_min(node: Node) -> None:
+    """The kernel would not heed it; the agent does."""
+    with node.holding(node.batch, 16, 144):
+        node.guest.sh(f"echo {110 * MIB} > {node.path(node.batch, 'memory.min')}")
+        with node.enforcing(ratio=3.0):
+            page = node.until(lambda page: paused(page) == {"floor"}, "the pod is at its floor")
+            left = node.number(node.batch, "memory.current")
+        node.guest.sh(f"echo 0 > {node.path(node.batch, 'memory.min')}")
+    print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left")
+    assert page.value("plimsoll_pod_memory_floor_bytes", pod="batch") == 110 * MIB
+    assert 108 * MIB < left < 118 * MIB
+
+
+def test_systemd_reloading_again_and_again(node: Node) -> None:
+    """Each daemon-reload opens every pod that was closed; each is closed again within seconds, however often."""
+    with node.holding(node.batch, 16, 64), node.enforcing(ratio=1.2):
+        node.reclaiming()
+        bounds = node.read(node.batch, "memory.swap.max")
+        took = []
+        for _ in range(RELOADS):
+            node.guest.sh("systemctl daemon-reload")
+            assert node.read(node.service, "memory.swap.max") == "max"
+            begun = float(node.guest.sh("cut -d' ' -f1 /proc/uptime"))
+            node.service.wait_for("memory.swap.max", "0")
+            took.append(float(node.guest.sh("cut -d' ' -f1 /proc/uptime")) - begun)
+        node.batch.wait_for("memory.swap.max", bounds)
+        page = node.until(dedicated, "the device is known to be dedicated again")
+    print(f"closed again after {took} s")
+    assert max(took) < 40
+    assert not page.series("plimsoll_knob_disabled")
+
+
+def test_a_second_device_beside_it(node: Node) -> None:
+    """Low-priority memory could go there: reclaim stops, and goes on once it is off again."""
+    with node.holding(node.batch, 16, 200), node.enforcing(ratio=1.5):
+        node.reclaiming()
+        node.guest.sh(f"swapon {SECOND}")
+        page = node.until(lambda page: paused(page) >= {"shared"}, "it is seen")
+        reasons = {labels["reason"] for labels, _ in page.series("plimsoll_swap_dedicated")}
+        later = node.until(lambda now: ticks(now) > ticks(page) + 5, "it goes on")
+        node.guest.sh(f"swapoff {SECOND}")
+        again = node.until(lambda now: asked(now) > asked(later) or "reached" in paused(now), "reclaim goes on")
+    assert reasons == {"other-device"}
+    assert asked(later) == asked(page)
+    assert dedicated(again)
+
+
+def test_the_device_is_taken_away(node: Node) -> None:
+    """swapoff by somebody: all limits are put back and nothing is asked for; swapon, and it goes on."""
+    with node.holding(node.batch, 16, 100), node.enforcing(ratio=1.5):
+        node.reclaiming()
+        node.guest.sh(f"swapoff {SWAP}", timeout=120)
+        page = node.until(lambda page: paused(page) == {"no-device"}, "it is seen")
+        for pod in (node.batch, node.service):
+            pod.wait_for("memory.swap.max", "max")
+        node.guest.sh(f"swapon {SWAP}")
+        again = node.reclaiming()
+        node.service.wait_for("memory.swap.max", "0")
+    assert asked(again) > asked(page)
+
+
+def test_memory_pressure_is_silent_on_the_classic_lru(node: Node) -> None:
+    """A pod that waits for swap and has no memory pressure to show for it is seen to wait, by its I/O."""
+    switch = "/sys/kernel/mm/lru_gen/enabled"
+    before = node.guest.sh(f"cat {switch}").strip()
+    node.guest.sh(f"echo n > {switch}")
+    try:
+        # Told to leave it alone: what comes back is the test's doing.
+        with node.holding(node.batch, 80, 0), node.enforcing(ratio=1.5, probation="1h"):
+            node.service.wait_for("memory.swap.max", "0")
+            page = node.until(lambda page: "probation" in paused(page), "the pod is known")
+            memory, io = (node.stalled(node.batch, each) for each in ("memory", "io"))
+            node.paging("reclaim", node.batch.slice_path, str(48 * MIB))
+            page = node.until(
+                lambda page: page.value("plimsoll_pod_swap_pressure", pod="batch") > 0.001, "it is seen to wait", 30
+            )
+            # All of it is in use.
+            node.until(lambda now: offloaded(now) < REST, "it is back")
+            waits = {each: node.stalled(node.batch, each) for each in ("memory", "io")}
+    finally:
+        node.guest.sh(f"echo {before} > {switch}")
+    silent, loud = waits["memory"] - memory, waits["io"] - io
+    print(f"waited by memory.pressure {silent:.3f} s, by io.pressure {loud:.3f} s")
+    assert silent < loud / 5
+    assert page.series("plimsoll_pod_swap_pressure", pod="batch", source="estimated")
+
+
+def test_what_is_back_in_memory_is_not_offloaded(node: Node) -> None:
+    """Pages that were read back keep their place on the device: by the kernel's figures much is saved, by ours none."""
+    with node.holding(node.batch, 80, 0), node.enforcing(ratio=1.5, probation="1h"):
+        node.service.wait_for("memory.swap.max", "0")
+        node.until(lambda page: "probation" in paused(page), "the pod is known")
+        node.paging("reclaim", node.batch.slice_path, str(48 * MIB))
+        node.until(lambda page: offloaded(page) > 0 or asked(page) == 0, "it is out")
+        page = node.until(
+            lambda page: page.value("plimsoll_overcommit_swap_cached_bytes") > 32 * MIB and offloaded(page) < REST,
+            "it is back",
+        )
+        current, swapped = (node.number(node.batch, f"memory.{each}current") for each in ("", "swap."))
+    naive = (current + swapped) / current
+    print(f"(current + swap) / current: {naive:.2f}; the agent: {page.value('plimsoll_overcommit_ratio'):.2f}")
+    assert naive > 1.3
+    assert page.value("plimsoll_overcommit_ratio") < 1.1
+    assert page.value("plimsoll_overcommit_gap_bytes") > 16 * MIB
+
+
+def test_a_pod_deleted_during_a_reclaim(node: Node) -> None:
+    """Its reclaim ends with its cgroup; nothing of it is left, and the next pod is served."""
+    with node.enforcing(ratio=3.0):
+        with node.holding(node.batch, 16, 144):
+            node.reclaiming()
+            node.guest.throttle(SERIAL, 100)
+            node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+            node.batch.forget()
+        node.guest.sh(f"systemctl kill --signal=KILL {node.batch.scope}; systemctl stop {node.batch.slice}")
+        gone = node.until(lambda page: not page.series("plimsoll_pod_offloaded_bytes", pod="batch"), "it is gone")
+        node.guest.throttle(SERIAL, 0)
+        node.guest.sh(f"until [ ! -e {node.path(node.batch, '')} ]; do sleep 0.2; done")
+        outcomes = {labels["outcome"] for labels, _ in gone.series("plimsoll_reclaims_total")}
+        node.batch.start()
+        node.batch.wait()
+        with node.holding(node.batch, 16, 64):
+            node.reclaiming()
+    assert outcomes <= {"ok", "busy", "held", "gone"}
+
+
+def test_killed_during_a_reclaim(node: Node) -> None:
+    """SIGKILL in the middle: the next agent takes over what the first one held and goes on; then all is put back."""
+    with node.holding(node.batch, 16, 144):
+        node.configure(ratio=3.0)
+        start = node.settings()
+        node.agent.start()
+        node.reclaiming()
+        node.guest.throttle(SERIAL, 100)
+        node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+        node.agent.stop("KILL")
+        node.guest.throttle(SERIAL, 0)
+        assert node.number(node.service, "memory.swap.max") == 0
+        with node.enforcing(start, ratio=3.0):
+            node.until(lambda page: asked(page) > 0, "the next one goes on")
+        node.agent.start()
+        node.until(lambda page: asked(page) > 0, "and one more")
+        node.agent.stop("KILL")
+        assert node.number(node.service, "memory.swap.max") == 0
+        assert node.restore().endswith("0 left.")
+        node.untouched(start)
+
+
+def test_a_reclaim_that_hangs(node: Node) -> None:
+    """The device does nothing any more: ticks go on, nothing is added, the end puts all limits back all the same."""
+    with node.holding(node.batch, 16, 144):
+        node.configure(ratio=3.0)
+        start = node.settings()
+        node.agent.start()
+        node.reclaiming()
+        node.guest.throttle(SERIAL, 1)
+        page = node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+        # Longer than the look at a device is good for.
+        later = node.until(lambda now: ticks(now) >= ticks(page) + 40, "ticks go on")
+        assert asked(later) == asked(page)
+        assert "busy" in paused(later)
+        assert later.value("plimsoll_source_up", source="kernel") == 1
+        process = node.agent.pid
+        node.guest.sh(f"kill {process}")
+        node.service.wait_for("memory.swap.max", "max")
+        node.untouched(start)
+        hung = node.guest.run(f"test -e /proc/{process}").status == 0
+        node.guest.throttle(SERIAL, 0)
+        node.agent.stop()
+    print(f"the process was still in the kernel when all was put back: {hung}")
+
+
+def test_what_was_moved_out_comes_back_in_the_end(node: Node) -> None:
+    """onExit: drain. All of it is in memory when the limits go back, and the device is on as before."""
+    with node.holding(node.batch, 16, 144):
+        with node.enforcing(ratio=1.5, onExit="drain"):
+            node.reclaiming(32 * MIB)
+            before = node.number(node.batch, "memory.swap.current")
+        after = node.number(node.batch, "memory.swap.current")
+        (line,) = [each for each in node.agent.log() if each["event"] == "drained"]
+        swaps = node.guest.sh("cat /proc/swaps")
+    print(f"{before / MIB:.1f} MiB in swap before the end, {after / MIB:.1f} after; {line}")
+    assert before > 32 * MIB
+    assert after == 0
+    assert line["left_bytes"] == 0
+    assert len(swaps.splitlines()) == 2
+
+
+def test_what_has_no_room_stays(node: Node) -> None:
+    """The pod's own limit leaves no room for what would come back: nobody is killed, it stays, and that is said."""
+    with node.holding(node.batch, 16, 144):
+        node.configure(ratio=1.5, onExit="drain")
+        node.guest.sh(f"rm -f {LOG}")
+        node.agent.start()
+        node.reclaiming(32 * MIB)
+        limit = node.number(node.batch, "memory.current") + 8 * MIB
+        node.guest.sh(f"echo {limit} > {node.path(node.batch, 'memory.max')}")
+        node.agent.stop()
+        left = node.number(node.batch, "memory.swap.current")
+        (line,) = [each for each in node.agent.log() if each["event"] == "drain-ended"]
+        node.guest.sh(f"echo max > {node.path(node.batch, 'memory.max')}")
+        said = node.agent.plimsoll("restore", "--config", CONFIG).check().stdout
+        after = node.number(node.batch, "memory.swap.current")
+    print(line, said)
+    assert left > 16 * MIB
+    assert (line["outcome"], node.batch.slice in line["reason"]) == ("held", True)
+    assert said.startswith("Brought back from the swap device: ok; still there: 0 MiB.")
+    assert after == 0

@@ -58,6 +58,7 @@ def test_doctor_knows_the_node(agent: Agent, limited: Pod) -> None:
         **dict.fromkeys(("cpu-weight", "cpuset-v2", "io-max", "memory-low"), "cgroup-v1"),
         **dict.fromkeys(("memory-reclaim", "memory-reclaim-swappiness", "swap-limit"), "cgroup-v1"),
         "cpuset-v1": "no-kubelet-root",  # no cgroup of pods was made in that hierarchy
+        "damon": "kernel-too-old",
         "lru-gen": "turned-off",
         **{f"psi-{each}": "cgroup-v1" for each in ("cpu", "memory", "io", "irq")},
     }

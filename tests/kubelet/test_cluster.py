@@ -144,7 +144,7 @@ def test_the_api_server_is_away_for_a_while(installed: Installed) -> None:
 def test_an_upgrade_is_followed_and_rolled_back_without_a_restart(installed: Installed) -> None:
     """Helm changes the ConfigMap, the kubelet the file, the agent itself; and all the way back again."""
     agent, pod = installed.release.restarts, BY_NAME["rubik"]
-    windows = 'plimsoll_node_pressure_ratio{cause="cpu", degree="waiting", window="60s"}'
+    windows = 'plimsoll_node_pressure_ratio{cause="cpu", degree="some", window="60s"}'
     installed.wait(pod, "cpu.idle", "1")
     changed = {**CONFIG, "pressure": {"interval": "1s", "windows": ["10s", "60s"]}}
     installed.release.helm("upgrade", CHART, config={**changed, "preemption": {"mode": "enforce", "cpu": "off"}})

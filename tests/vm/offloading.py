@@ -65,7 +65,7 @@ class Node:
         self._url = f"http://127.0.0.1:{guest.forward(PORT)}/metrics"
 
     def mend(self) -> None:
-        """No agent, both pods, no other device than the one."""
+        """No agent, both pods with nothing kept for them, no other device than the one."""
         if self.agent.pid:
             self.agent.stop("KILL")
             self.restore()
@@ -74,6 +74,7 @@ class Node:
             if self.guest.run(f"systemctl is-active --quiet {pod.scope}").status != 0:
                 pod.start()
                 pod.wait()
+            self.guest.sh(f"echo 0 > {self.path(pod, 'memory.min')}")
 
     def page(self) -> Page:
         """Of the running agent. Raises OSError while there is none."""

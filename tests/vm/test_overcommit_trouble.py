@@ -72,10 +72,11 @@ def test_a_pods_own_memory_min(node: Node) -> None:
         with node.enforcing(ratio=3.0):
             page = node.until(lambda page: paused(page) == {"floor"}, "the pod is at its floor")
             left = node.number(node.batch, "memory.current")
-        node.guest.sh(f"echo 0 > {node.path(node.batch, 'memory.min')}")
-    print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left")
+            # Its place on the device is the pod's, so its limit there counts it.
+            cached = page.value("plimsoll_overcommit_swap_cached_bytes")
+    print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left, {cached / MIB:.1f} of it in swap cache")
     assert page.value("plimsoll_pod_memory_floor_bytes", pod="batch") == 110 * MIB
-    assert 108 * MIB < left < 118 * MIB
+    assert 108 * MIB < left < 118 * MIB + cached
 
 
 def test_systemd_reloading_again_and_again(node: Node) -> None:

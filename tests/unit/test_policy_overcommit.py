@@ -195,7 +195,7 @@ def test_budget() -> None:
         (low(1, memory(protected=256 * MIB)), Pause.FLOOR),
         (low(1, floor=256 * MIB), Pause.FLOOR),
         (low(1, memory(65 * MIB, 200 * MIB)), Pause.CAPPED),
-        (low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=32 * MIB)), Pause.CAPPED),
+        (low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=33 * MIB)), Pause.CAPPED),
         (
             low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=32 * MIB, protected=128 * MIB)),
             Pause.FLOOR,
@@ -222,7 +222,7 @@ def test_the_floor_is_never_crossed() -> None:
 
 def test_what_was_read_back_takes_room_of_the_limit() -> None:
     """The kernel counts it against the pod's limit on the device, so only what that leaves is asked for."""
-    held = memory(swapped=40 * MIB, swap_cached=30 * MIB, swap_limited=True, swap_limit=40 * MIB + 2 * PAGE)
+    held = memory(swapped=40 * MIB, swap_cached=30 * MIB, swap_limited=True, swap_limit=41 * MIB + 2 * PAGE)
     assert settled(low(1, held)).decision.reclaims[0].size == 2 * PAGE
 
 

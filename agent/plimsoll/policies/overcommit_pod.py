@@ -25,6 +25,8 @@ MAX_RECLAIM = 128 * MIB
 """What one pod is asked for at once: four slices, well under a second's work."""
 
 LEAST = 2 * PAGE  # the kernel takes 32 pages at a time
+# The multi-generational LRU swaps nothing where the limit leaves less than 64 pages (of 16 KiB, or smaller).
+_BATCH = 1 << 20
 COLD_SHARE = 0.9
 # So little cold memory cannot be told from warm by a reclaim that may take more than it was asked for.
 COLD_LEAST_SHARE = 0.05
@@ -189,7 +191,7 @@ def _allowed(memory: PodMemory) -> int:
     """
     if not memory.swap_limited or memory.swap_limit is None:
         return 1 << 62
-    return memory.swap_limit - (memory.swapped or 0)
+    return memory.swap_limit - (memory.swapped or 0) - _BATCH
 
 
 def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:

@@ -26,7 +26,7 @@ MAX_RECLAIM = 128 * MIB
 
 LEAST = 2 * PAGE  # the kernel takes 32 pages at a time
 # The multi-generational LRU swaps nothing where the limit leaves less than 64 pages (of 16 KiB, or smaller).
-_BATCH = 1 << 20
+BATCH = 1 << 20
 COLD_SHARE = 0.9
 # So little cold memory cannot be told from warm by a reclaim that may take more than it was asked for.
 COLD_LEAST_SHARE = 0.05
@@ -191,7 +191,7 @@ def _allowed(memory: PodMemory) -> int:
     """
     if not memory.swap_limited or memory.swap_limit is None:
         return 1 << 62
-    return memory.swap_limit - (memory.swapped or 0) - _BATCH
+    return memory.swap_limit - (memory.swapped or 0) - BATCH
 
 
 def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:

@@ -182,6 +182,11 @@ def asked(page: Page) -> float:
     return sum(value for _, value in page.series("plimsoll_pod_reclaim_asked_bytes_total", pod="batch"))
 
 
+def pending(page: Page) -> float:
+    """Bytes of the request that is under way: the pod may be said to be paused for something graver meanwhile."""
+    return sum(value for _, value in page.series("plimsoll_pod_reclaim_pending_bytes", pod="batch"))
+
+
 def paused(page: Page) -> set[str]:
     """Why the node, and the low-priority pod, give nothing."""
     found = (*page.series("plimsoll_overcommit_paused"), *page.series("plimsoll_pod_reclaim_paused", pod="batch"))

@@ -31,9 +31,13 @@ $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 demo: $(STAMPS)/run ## A simulated node, an API server stub and the unmodified agent, live in the terminal
 	$(BIN)/plimsoll demo $(DEMO_ARGS)
 
+# Which parts are slow: make test TEST_ARGS=--durations=20; one process, to be stopped in: TEST_ARGS="-n 0 --pdb".
+TEST_ARGS ?=
+
 test: $(STAMPS)/dev ## Everything that needs no root, no Go and no guest
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not vm and not cluster and not bench" tests
+	PYTEST_DEBUG_TEMPROOT=$${PYTEST_DEBUG_TEMPROOT-$$($(BIN)/python -m tests.temporary)} $(BIN)/python -m coverage run -m pytest \
+	  -m "not vm and not cluster and not bench" -n auto --dist worksteal -o tmp_path_retention_policy=failed $(TEST_ARGS) tests
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under=$(COVERAGE_FLOOR)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,17 +18,22 @@ _made = pytest.StashKey[dict[str, Any]]()
 
 def make_ahead(
     session: pytest.Session,
+    conftest: str,
     makers: Mapping[str, Callable[[], object]],
     failure: type[Exception] | tuple[type[Exception], ...],
 ) -> None:
     """
     Call the maker of every fixture that a collected test asks for, its output shown; for pytest_collection_finish.
 
+    ``conftest``: the file that has these fixtures. Its hook is called for the whole session, but its fixtures are there
+    for the tests below its folder only: elsewhere the same name is something else.
     Only the tests that need what could not be made shall fail for it: a ``failure`` is raised by :func:`made`.
     """
     if session.config.option.collectonly:
         return
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    folder = Path(conftest).parent
+    below = (item for item in session.items if item.path.is_relative_to(folder))
+    wanted = {name for item in below for name in getattr(item, "fixturenames", ())}
     results = session.config.stash.setdefault(_made, {})
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from plimsoll.actuators.applier import Applier
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 KUBEPODS = f"{CGROUP_ROOT}/kubepods.slice"
 SMALL = {"window": 2, "coolDown": 1, "shrinkStep": 0.5, "turboFrequency": "on"}
 """A configuration under which a few ticks see the group grow and shrink."""
+
+_replay = lru_cache(maxsize=1)(replay)
+"""The journal is asked before each write, and grows by few of them."""
 
 OFF = PreemptionSection.model_validate({"mode": "off"})
 
@@ -182,7 +186,7 @@ class Machine:
             self.check(f"after {exchange.request}")
 
     def _in_journal(self, target: Target, knob: Knob) -> None:
-        known = replay((self.root / STATE / "journal").read_bytes(), trees.BOOT_ID).originals
+        known = _replay((self.root / STATE / "journal").read_bytes(), trees.BOOT_ID).originals
         if not any(key.target == target and key.knob is knob for key in known):
             raise BrokenPromiseError(f"{knob} of {target.path} is written before it is in the journal")
 

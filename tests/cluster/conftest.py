@@ -15,7 +15,7 @@ pytest_runtest_makereport = shown_when_failing("control_plane", ControlPlane, "c
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    make_ahead(session, {"control_plane": lambda: build_each(*PROGRAMS)}, BuildError)
+    make_ahead(session, __file__, {"control_plane": lambda: build_each(*PROGRAMS)}, BuildError)
 
 
 @pytest.fixture(scope="module")

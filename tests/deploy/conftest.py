@@ -21,7 +21,7 @@ pytest_runtest_makereport = shown_when_failing("cluster", ControlPlane, "control
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     makers = {"cluster": lambda: build_each(*PROGRAMS), "helm": lambda: build("helm"), "agent_image": image}
-    make_ahead(session, makers, (BuildError, ImageError))
+    make_ahead(session, __file__, makers, (BuildError, ImageError))
 
 
 @pytest.fixture(scope="session")

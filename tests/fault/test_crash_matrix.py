@@ -19,6 +19,7 @@ from plimsoll.model.plan import Knob, Plan
 from tests import acting
 from tests.acting import Agent, Pages, plan, pod, switch, want
 from tests.fixtures.hosts import trees
+from tests.untraced import untraced
 from tests.vm.scripts.forked import child, ended
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ def run(root: Path, steps: Steps) -> None:
 
 
 def dies(function: Callable[[], None]) -> bool:
-    """Run in a child: whether it was killed. Any other failure of it is one of the test."""
-    code = ended(child(function))
+    """
+    Run in a child: whether it was killed. Any other failure of it is one of the test.
+
+    It takes with it whatever a tracer has counted.
+    """
+    with untraced():
+        code = ended(child(function))
     assert code in (0, -signal.SIGKILL)
     return code != 0
 

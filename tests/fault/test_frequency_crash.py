@@ -19,6 +19,7 @@ from plimsoll.simulator.speed_select_fault import Command, Fault
 from plimsoll.simulator.speed_select_machine import Generation
 from tests.acting import Clock
 from tests.frequency_life import BrokenPromiseError, Killed, Life, Machine, Step
+from tests.untraced import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,13 +60,18 @@ def live(machine: Machine, clock: Clock, day: Sequence[float] = DAY) -> Life:
 
 
 def killed(fresh: Callable[[], Machine], deadly: int) -> tuple[Machine, Clock, dict[str, int | str | bytes]]:
-    """A life that ends at this step: the machine as it is left, the time then, and the state at its start."""
-    machine = fresh()
-    start = machine.state()
-    machine.deadly = deadly
+    """
+    A life that ends at this step: the machine as it is left, the time then, and the state at its start.
+
+    It runs nothing that a whole life does not run.
+    """
     clock = Clock()
-    with pytest.raises(Killed):
-        live(machine, clock)
+    with untraced():
+        machine = fresh()
+        start = machine.state()
+        machine.deadly = deadly
+        with pytest.raises(Killed):
+            live(machine, clock)
     return machine, clock, start
 
 

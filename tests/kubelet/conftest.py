@@ -25,7 +25,7 @@ def _make() -> tuple[Image, str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    make_ahead(session, {"whole_cluster": _make}, (BuildError, ImageError))
+    make_ahead(session, __file__, {"whole_cluster": _make}, (BuildError, ImageError))
 
 
 @pytest.fixture(scope="module")

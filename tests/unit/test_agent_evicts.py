@@ -199,31 +199,30 @@ def test_the_program_evicts(tmp_path: Path) -> None:
     config.write_text(CONFIG + "notices: {events: true}\n")
     kubeconfig = cluster.api.write_kubeconfig(tmp_path / "kubeconfig")
     begun = time.monotonic()
+    arguments = ("--root", cluster.node.root, "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
     try:
-        agent = Running(
-            tmp_path, "--root", cluster.node.root, "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config
-        )  # fmt: skip
+        with Running(tmp_path, *arguments) as agent:
 
-        def gone() -> bool:
-            cluster.live(time.monotonic() - begun)
-            return "train" not in cluster.names
+            def gone() -> bool:
+                cluster.live(time.monotonic() - begun)
+                return "train" not in cluster.names
 
-        agent.event("agent-started")
-        # Half a minute of settling after the start, in real time; a slow machine has twice that.
-        until(gone, "the eviction")
-        counter = r'plimsoll_evictions_total\{policy="eviction",outcome="ok"\}'
-        until(lambda: agent.metric(counter) == "1", "the metric")
-        (event,) = until(lambda: [each for each in cluster.api.events if each["reason"] == "Evicted"], "the event")
-        assert event["involvedObject"]["name"] == "train"
-        assert "had to wait for memory" in event["message"]
-        assert "web" not in event["message"]
-        changes = json.loads(agent.get("/status.json")[1])["changes"]
-        assert [(each["action"], each["pod"], each["outcome"]) for each in changes] == [("evict", "train", "ok")]
-        assert agent.stop() == 0
-        lines = (tmp_path / "node/run/plimsoll/audit.jsonl").read_text().splitlines()
-        assert [json.loads(line)["action"] for line in lines] == ["evict"]
-        assert [each["uid"] for each in agent.events() if each["event"] == "pod-evicted"] == [
-            event["involvedObject"]["uid"]
-        ]
+            agent.event("agent-started")
+            # Half a minute of settling after the start, in real time; the deadline only bounds a failure.
+            until(gone, "the eviction", seconds=200)
+            counter = r'plimsoll_evictions_total\{policy="eviction",outcome="ok"\}'
+            until(lambda: agent.metric(counter) == "1", "the metric")
+            (event,) = until(lambda: [each for each in cluster.api.events if each["reason"] == "Evicted"], "the event")
+            assert event["involvedObject"]["name"] == "train"
+            assert "had to wait for memory" in event["message"]
+            assert "web" not in event["message"]
+            changes = json.loads(agent.get("/status.json")[1])["changes"]
+            assert [(each["action"], each["pod"], each["outcome"]) for each in changes] == [("evict", "train", "ok")]
+            assert agent.stop() == 0
+            lines = (tmp_path / "node/run/plimsoll/audit.jsonl").read_text().splitlines()
+            assert [json.loads(line)["action"] for line in lines] == ["evict"]
+            assert [each["uid"] for each in agent.events() if each["event"] == "pod-evicted"] == [
+                event["involvedObject"]["uid"]
+            ]
     finally:
         cluster.api.stop()

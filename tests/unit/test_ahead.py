@@ -28,7 +28,7 @@ def unmade():
     raise Unmade("no paper here")
 
 def pytest_collection_finish(session):
-    make_ahead(session, {"ship": lambda: "a ship", "paper": unmade, "unwanted": lambda: 1 / 0}, Unmade)
+    make_ahead(session, __file__, {"ship": lambda: "a ship", "paper": unmade, "unwanted": lambda: 1 / 0}, Unmade)
 
 @pytest.fixture
 def ship(request):
@@ -77,6 +77,25 @@ def test_a_maker_that_breaks_is_not_hidden(run) -> None:
 
     assert result.ret == pytest.ExitCode.INTERNAL_ERROR
     result.stdout.fnmatch_lines(["*ZeroDivisionError*"])
+
+
+def test_makes_nothing_for_a_name_that_is_another_fixture_elsewhere(run, pytester: pytest.Pytester) -> None:
+    """A conftest's fixtures are those of the tests below it: beside it, the same name costs no minutes."""
+    below = pytester.mkdir("below")
+    Path("conftest.py").rename(below / "conftest.py")
+    (below / "test_below.py").write_text("def test_a(ship): assert ship == 'a ship'\n", encoding="utf-8")
+    result = run("""
+import pytest
+
+@pytest.fixture
+def unwanted():
+    return 1
+
+def test_b(unwanted):
+    assert unwanted == 1
+""")
+
+    result.assert_outcomes(passed=2)
 
 
 def test_makes_nothing_to_list_the_tests(run) -> None:

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
@@ -27,6 +27,15 @@ ROUNDS = 400
 # allocation per round would be ROUNDS blocks, or many times as many bytes.
 BLOCKS = ROUNDS // 8
 BYTES = ROUNDS * 8
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_of_others() -> Iterator[None]:
+    """The collector, asked ten times in each test, need not go through what thousands of other tests have made."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class _Mallinfo2(ctypes.Structure):

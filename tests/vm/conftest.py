@@ -15,7 +15,7 @@ pytest_runtest_makereport = shown_when_failing("guest", Machine, "guest", Machin
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    make_ahead(session, {"guest_image": image}, ImageError)
+    make_ahead(session, __file__, {"guest_image": image}, ImageError)
 
 
 @pytest.fixture(scope="session")

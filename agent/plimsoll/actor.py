@@ -173,7 +173,7 @@ class Actor:
             reports=decisions.reports,
             results=results,
             observed=observed,
-            conflicts=decisions.plan.conflicts,
+            conflicts=decisions.plan.conflicts + decisions.observed.conflicts,
             held=self._last.held,
             writes=self._last.writes,
             drifts=self._last.drifts,

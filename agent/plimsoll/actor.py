@@ -146,7 +146,7 @@ class Actor:
                     limit=report.policy,
                 )
         stuck = 0.0
-        self._reclaim(decisions)
+        self._reclaim(decisions, frozenset(each.pod.uid for each in snapshot.pods))
         evicted = self._evictions.want(decisions.plan.evictions)
         would_evict = decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ())
         self._evictions.observe(would_evict)
@@ -196,7 +196,7 @@ class Actor:
         names = {each.policy for each in acting}
         return min((each.pace for each in self._enrolled if each.policy.name in names), default=math.inf)
 
-    def _reclaim(self, decisions: registry.Decisions) -> None:
+    def _reclaim(self, decisions: registry.Decisions, known: frozenset[str]) -> None:
         """Have memory reclaimed beside the tick. While the last time is not over nothing is added to it."""
         if self._read_only:
             return
@@ -207,12 +207,12 @@ class Actor:
         self.reclaimer.keep(each.pod for each in plan.watches if not each.halt)
         if not plan.watches and not self.reclaimer.watching:
             return
-        self._reclaims.call(lambda: self._run_reclaims(plan), deadline=0.0)
+        self._reclaims.call(lambda: self._run_reclaims(plan, known), deadline=0.0)
 
-    def _run_reclaims(self, plan: Plan) -> None:
+    def _run_reclaims(self, plan: Plan, known: frozenset[str]) -> None:
         try:
             before = self.reclaimer.failing
-            self.reclaimer.run(plan.watches, plan.reclaims, RECLAIM_SECONDS)
+            self.reclaimer.run(plan.watches, plan.reclaims, RECLAIM_SECONDS, known)
             for each in set(self.reclaimer.failing) - set(before):
                 _log.warning(Event.SELECTOR_FAILED, selector=each, limit=each)
         except Exception:  # noqa: BLE001 - nobody waits for this call, so nobody else would hear of it

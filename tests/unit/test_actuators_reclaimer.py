@@ -89,6 +89,19 @@ def test_what_is_asked_for_is_cut_in_slices(node: Path) -> None:
         assert found.take() == ()
 
 
+def test_what_it_came_to_is_known_as_long_as_the_pod_is_there(node: Path) -> None:
+    """Counters do not begin anew because nothing is wanted of a pod for a while."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(0, 32 * MIB), reclaim(1, 32 * MIB))
+        before = found.offloads["uid-0"]
+        found.run((), (), 5.0, {"uid-0"})
+        assert found.offloads == {"uid-0": before}
+        found.want(["uid-0"])
+        found.run((), [reclaim(0, 32 * MIB)], 5.0, {"uid-0"})
+        assert found.offloads["uid-0"].asked == 64 * MIB
+
+
 def test_less_than_asked_is_no_failure_and_ends_it(node: Path) -> None:
     """EAGAIN: the kernel found no more. It is not asked again, and the next pod has its turn."""
     kernel = Kernel(node, Clock(), cold=40 * MIB)
@@ -222,6 +235,8 @@ def test_each_selector_has_its_own_pods(node: Path) -> None:
         assert damon.calls == [(), kernel.clock.now]
         assert found.cold("uid-0") == 7
         assert found.cold("uid-1") is None
+        assert found.offloads == {"uid-0": Offload(selector=Selector.MGLRU)}
+        found.run((), (), 5.0, {"uid-0"})
         assert found.offloads == {"uid-0": Offload(selector=Selector.MGLRU)}
         run(found)
         assert found.offloads == {}

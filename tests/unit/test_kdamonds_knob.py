@@ -82,6 +82,22 @@ def test_they_are_still_ours_after_a_kill(tree: DamonTree) -> None:
         assert (applier.held, tree.running, tree.text("nr_kdamonds")) == (0, set(), NONE)
 
 
+@pytest.mark.parametrize("end", ["restore", "release"])
+def test_a_mark_that_is_not_shown_for_a_while_is_ours_all_the_same(tree: DamonTree, end: str) -> None:
+    """While the kernel is at work on one of them it is not known whose they are; they are not left behind for that."""
+    with life(tree) as applier:
+        outcomes(applier)
+        tree.locked = 40
+        if end == "restore":
+            assert [each.outcome for each in applier.restore(float("inf"))] == [Outcome.OK]
+        else:
+            for _ in range(100):
+                outcomes(applier, Plan())
+                applier._clock.now += 10.0
+        assert tree.locked == 0
+        assert (applier.held, tree.text("nr_kdamonds")) == (0, NONE)
+
+
 @pytest.mark.parametrize("plan", [PLAN, Plan()])
 def test_a_claim_that_was_cut_short_is_ended_one_way_or_the_other(tree: DamonTree, plan: Plan) -> None:
     """Killed between making them and marking them: marked if they are still wanted, else gone."""

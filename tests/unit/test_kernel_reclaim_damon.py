@@ -324,6 +324,19 @@ def test_what_an_earlier_life_left_running_is_ended(node: Node) -> None:
     assert node.tree.running == set()
 
 
+def test_nothing_is_forgotten_while_the_kernel_does_not_say_whose_they_are(node: Node) -> None:
+    """It is at work on one of them, as it often is: those that run go on, with all they know."""
+    node.rates[0] = MIB
+    node.turn()
+    node.tree.locked = 3
+    while node.tree.locked:
+        assert node.kdamonds.claimed is None
+        node.turn()
+    node.turn()
+    assert node.kdamonds.claimed is True
+    assert (node.tree.running, node.tree.asked) == ({0}, [(0, "on")])
+
+
 def test_beside_another_user_of_the_kernels_it_gives_up_for_a_while(node: Node) -> None:
     """DAMON's own modules and the tree keep each other out: BUSY, again and again. Others are asked, later we are."""
     node.rates[0] = MIB

@@ -20,6 +20,7 @@ from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, OnExit, Plan, Write, cgroup
+from tests.acting import Clock
 from tests.fixtures.hosts.faults import Faults
 from tests.support import v2_node, write
 
@@ -98,6 +99,33 @@ def test_of_two_knobs_with_one_file_one_is_held_at_a_time(tmp_path: Path) -> Non
         assert (directory / "cpu.idle").read_text() == "1\n"
         applier.restore(100.0)
     assert ((directory / "cpu.idle").read_text(), (directory / "cpu.weight").read_text()) == ("0\n", "37\n")
+
+
+@pytest.mark.parametrize(
+    ("left", "back"), [("100", "37"), ("55", "55")], ids=["what the kernel leaves", "another weight"]
+)
+def test_who_turns_it_off_need_not_have_meant_the_weight(tmp_path: Path, left: str, back: str) -> None:
+    """What the kernel made of the weight meanwhile is no original; what somebody wrote there is."""
+    directory = v2_node(tmp_path) / "pod"
+    write(directory, {"cpu.idle": "0\n", "cpu.weight": "37\n"})
+    (tmp_path / "state").mkdir()
+    idle = Plan((Write(cgroup("kubepods.slice/pod"), Knob.CPU_IDLE, "1", "preemption", "why"),))
+    clock = Clock()
+    with (
+        HostFs(str(tmp_path)) as host,
+        Hierarchies.detect(host) as hierarchies,
+        Journal.open(str(tmp_path / "state"), "boot") as journal,
+    ):
+        applier = Applier(Knobs(host, hierarchies), journal, clock=clock, random=Random(0).random, pause=lambda _: None)
+        applier.execute(idle)
+        write(directory, {"cpu.idle": "0\n", "cpu.weight": f"{left}\n"})
+        for _ in range(100):
+            clock.now += 10.0
+            applier.execute(idle)
+        assert applier.drifts[Knob.CPU_IDLE] == 1
+        assert (directory / "cpu.idle").read_text() == "1\n"
+        applier.restore(clock.now + 100.0)
+    assert ((directory / "cpu.idle").read_text(), (directory / "cpu.weight").read_text()) == ("0\n", f"{back}\n")
 
 
 def test_a_weight_that_cannot_be_read_is_said(knob: tuple[KnobFile, Path]) -> None:

@@ -195,6 +195,12 @@ def test_budget() -> None:
         (low(1, memory(protected=256 * MIB)), Pause.FLOOR),
         (low(1, floor=256 * MIB), Pause.FLOOR),
         (low(1, memory(65 * MIB, 200 * MIB)), Pause.CAPPED),
+        (low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=33 * MIB)), Pause.CAPPED),
+        (
+            low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=32 * MIB, protected=128 * MIB)),
+            Pause.FLOOR,
+        ),
+        (low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=None)), Pause.NONE),
         (low(1, stalls=(0.0, None)), Pause.NONE),
         (low(1, memory(refaulted=None, swap_traffic=None), stalls=(0.0, None)), Pause.UNKNOWN),
     ],
@@ -212,6 +218,12 @@ def test_the_floor_is_never_crossed() -> None:
     """Only what is above the pod's own memory.min is asked for: the kernel would take it all."""
     kept = 256 * MIB - 2 * PAGE
     assert settled(low(1, memory(protected=kept))).decision.reclaims[0].size == 2 * PAGE
+
+
+def test_what_was_read_back_takes_room_of_the_limit() -> None:
+    """The kernel counts it against the pod's limit on the device, so only what that leaves is asked for."""
+    held = memory(swapped=40 * MIB, swap_cached=30 * MIB, swap_limited=True, swap_limit=41 * MIB + 2 * PAGE)
+    assert settled(low(1, held)).decision.reclaims[0].size == 2 * PAGE
 
 
 def test_no_pod_carries_more_than_its_part() -> None:

@@ -65,7 +65,7 @@ class Node:
         self._url = f"http://127.0.0.1:{guest.forward(PORT)}/metrics"
 
     def mend(self) -> None:
-        """No agent, both pods, no other device than the one."""
+        """No agent, both pods with nothing kept for them, no other device than the one."""
         if self.agent.pid:
             self.agent.stop("KILL")
             self.restore()
@@ -74,6 +74,7 @@ class Node:
             if self.guest.run(f"systemctl is-active --quiet {pod.scope}").status != 0:
                 pod.start()
                 pod.wait()
+            self.guest.sh(f"echo 0 > {self.path(pod, 'memory.min')}")
 
     def page(self) -> Page:
         """Of the running agent. Raises OSError while there is none."""
@@ -179,6 +180,11 @@ def offloaded(page: Page) -> float:
 def asked(page: Page) -> float:
     """Bytes the kernel has been asked for."""
     return sum(value for _, value in page.series("plimsoll_pod_reclaim_asked_bytes_total", pod="batch"))
+
+
+def pending(page: Page) -> float:
+    """Bytes of the request that is under way: the pod may be said to be paused for something graver meanwhile."""
+    return sum(value for _, value in page.series("plimsoll_pod_reclaim_pending_bytes", pod="batch"))
 
 
 def paused(page: Page) -> set[str]:

@@ -10,7 +10,7 @@ from tests.vm.agent import CONFIG, LOG
 from tests.vm.exposition import Page
 from tests.vm.image import Image
 from tests.vm.machine import Machine
-from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused
+from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused, pending
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -72,10 +72,11 @@ def test_a_pods_own_memory_min(node: Node) -> None:
         with node.enforcing(ratio=3.0):
             page = node.until(lambda page: paused(page) == {"floor"}, "the pod is at its floor")
             left = node.number(node.batch, "memory.current")
-        node.guest.sh(f"echo 0 > {node.path(node.batch, 'memory.min')}")
-    print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left")
+            # Its place on the device is the pod's, so its limit there counts it.
+            cached = page.value("plimsoll_overcommit_swap_cached_bytes")
+    print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left, {cached / MIB:.1f} of it in swap cache")
     assert page.value("plimsoll_pod_memory_floor_bytes", pod="batch") == 110 * MIB
-    assert 108 * MIB < left < 118 * MIB
+    assert 108 * MIB < left < 118 * MIB + cached
 
 
 def test_systemd_reloading_again_and_again(node: Node) -> None:
@@ -177,7 +178,7 @@ def test_a_pod_deleted_during_a_reclaim(node: Node) -> None:
         with node.holding(node.batch, 16, 144):
             node.reclaiming()
             node.guest.throttle(SERIAL, 100)
-            node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+            node.until(lambda page: pending(page) > 0, "a reclaim is under way")
             node.batch.forget()
         node.guest.sh(f"systemctl kill --signal=KILL {node.batch.scope}; systemctl stop {node.batch.slice}")
         gone = node.until(lambda page: not page.series("plimsoll_pod_offloaded_bytes", pod="batch"), "it is gone")
@@ -199,7 +200,7 @@ def test_killed_during_a_reclaim(node: Node) -> None:
         node.agent.start()
         node.reclaiming()
         node.guest.throttle(SERIAL, 100)
-        node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+        node.until(lambda page: pending(page) > 0, "a reclaim is under way")
         node.agent.stop("KILL")
         node.guest.throttle(SERIAL, 0)
         assert node.number(node.service, "memory.swap.max") == 0
@@ -221,11 +222,11 @@ def test_a_reclaim_that_hangs(node: Node) -> None:
         node.agent.start()
         node.reclaiming()
         node.guest.throttle(SERIAL, 1)
-        page = node.until(lambda page: "busy" in paused(page), "a reclaim is under way")
+        page = node.until(lambda page: pending(page) > 0, "a reclaim is under way")
         # Longer than the look at a device is good for.
         later = node.until(lambda now: ticks(now) >= ticks(page) + 40, "ticks go on")
         assert asked(later) == asked(page)
-        assert "busy" in paused(later)
+        assert pending(later) > 0
         assert later.value("plimsoll_source_up", source="kernel") == 1
         process = node.agent.pid
         node.guest.sh(f"kill {process}")

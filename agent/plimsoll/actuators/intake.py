@@ -248,10 +248,15 @@ class Intake:
         self._standing.drift.again(place, tick.now, KNOBS[place[1]].drift_seconds)
         holding.foreign, holding.kept = True, False
         holding.stands, holding.asked = current, asked
-        if KNOBS[place[1]].drift is not Drift.REASSERT and holding.journaled:
-            # Nothing of ours stands there any more; should it be taken again, theirs is the original.
+        if KNOBS[place[1]].drift is Drift.REASSERT or not holding.journaled:
+            return
+        key = Key(*place, holding.identity)
+        spec, record = KNOBS[place[1]], self._journal.originals[key]
+        if is_back(spec, record, current) or not spec.begun(current, record.original):
+            # Nothing of ours stands there any more; should it be taken again, theirs is the original. Not so what the
+            # kernel put there by itself when they turned the knob off.
             holding.journaled = False
-            tick.gone.append(Key(*place, holding.identity))
+            tick.gone.append(key)
 
     def _retakes(self, write: Write, holding: Holding, now: float) -> bool:
         """Whether a knob somebody else changed may be written again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -90,18 +90,24 @@ class Reclaimer:
         # As many as there are now: more may be added meanwhile.
         return tuple(self._results.popleft() for _ in range(len(self._results)))
 
-    def run(self, watches: Sequence[Watch], reclaims: Sequence[Reclaim], seconds: float) -> None:
-        """Let the selectors go on, then reclaim for at most ``seconds`` and one slice."""
+    def run(
+        self, watches: Sequence[Watch], reclaims: Sequence[Reclaim], seconds: float, known: Collection[str] = ()
+    ) -> None:
+        """
+        Let the selectors go on, then reclaim for at most ``seconds`` and one slice.
+
+        ``known``: the pods there are. What reclaiming one has come to is remembered as long as it is there.
+        """
         end = self._clock() + seconds
         self._watched = {each.pod: each.selector for each in watches}
         for name, selector in self._selectors.items():
             selector.watch([each for each in watches if each.selector is name])
             selector.advance(self._clock())
         self._begun = True
-        keep = self._watched.keys() | {each.pod for each in reclaims}
-        self._offloads = {
+        now = self._watched.keys() | {each.pod for each in reclaims}
+        self._offloads = {pod: each for pod, each in self._offloads.items() if pod in known} | {
             pod: replace(self._offloads.get(pod, Offload()), selector=str(self._watched.get(pod, Selector.PLAIN)))
-            for pod in keep
+            for pod in now
         }
         for each in reclaims:
             self._results.append(self._reclaim(each, end))

@@ -52,7 +52,7 @@ class Restoration:
         """
         finished: list[Result] = []
         due: dict[tuple[Target, Knob], tuple[int, Result]] = {}
-        for identity, result in self._look(kept=kept):
+        for identity, result in self._seen(deadline, kept=kept):
             if result.outcome is Outcome.OK:
                 due[result.write.key] = identity, result
             else:
@@ -104,9 +104,23 @@ class Restoration:
             return ordered
         return tuple(each for each in ordered if each not in passing)
 
-    def _look(self, *, kept: bool) -> Iterator[tuple[int, Result]]:
+    def _seen(self, deadline: float, *, kept: bool) -> list[tuple[int, Result]]:
+        """What is to be said of every knob; one that the kernel is at work on is looked at again until it is seen."""
+        seen: list[tuple[int, Result]] = []
+        unseen = self._journal.originals
+        while unseen:
+            looks = list(self._look(unseen, kept=kept))
+            late = self._clock() >= deadline
+            seen.extend(each for each in looks if late or each[1].outcome is not Outcome.BUSY)
+            busy = {Key(*each.write.key, number) for number, each in looks if each.outcome is Outcome.BUSY}
+            unseen = {} if late else {key: unseen[key] for key in busy}
+            if unseen:
+                self._pause(_PAUSE_SECONDS)
+        return seen
+
+    def _look(self, originals: Mapping[Key, Record], *, kept: bool) -> Iterator[tuple[int, Result]]:
         """For every knob, with its identity: OK where the original is to be written, else what is to be said of it."""
-        for key, record in tuple(self._journal.originals.items()):
+        for key, record in tuple(originals.items()):
             stays = record.on_exit is OnExit.KEEP and not kept
             write = putting_back(key, record, KEPT if stays else ENDED)
             look = self._exchange.look(key.target, key.knob)

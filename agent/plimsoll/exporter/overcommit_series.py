@@ -76,6 +76,9 @@ POD_FREED = Family(
 POD_SECONDS = Family(
     "plimsoll_pod_reclaim_seconds_total", "counter", "Time the kernel took for it.", (*_POD, "selector")
 )
+POD_PENDING = Family(
+    "plimsoll_pod_reclaim_pending_bytes", "gauge", "Of the request that is under way.", (*_POD, "selector")
+)
 RECLAIMS = Family(
     "plimsoll_reclaims_total", "counter", "Reclaims by outcome; busy: the kernel found less.", ("policy", "outcome")
 )
@@ -95,7 +98,8 @@ SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from
 OVERCOMMIT_FAMILIES = (
     *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, OFFERED, PAUSED),
     *(POD_OFFLOADED, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_REFAULTS, POD_PAUSED),
-    *(POD_ASKED, POD_FREED, POD_SECONDS, RECLAIMS, DEDICATED, SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
+    *(POD_ASKED, POD_FREED, POD_SECONDS, POD_PENDING, RECLAIMS, DEDICATED),
+    *(SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
 )
 """In the order of the page."""
 
@@ -166,6 +170,7 @@ def _offloads(swap: NodeSwap, names: dict[str, tuple[str, str]]) -> Iterator[Sam
     yield POD_ASKED, [(labels, each.asked) for labels, each in found]
     yield POD_FREED, [(labels, each.freed) for labels, each in found]
     yield POD_SECONDS, [(labels, each.seconds) for labels, each in found]
+    yield POD_PENDING, [(labels, each.busy_bytes) for labels, each in found]
 
 
 def _device(device: SwapDevice) -> Iterator[Sampled]:

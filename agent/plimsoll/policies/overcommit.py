@@ -22,7 +22,7 @@ from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_budget import Writes, account, life, unworn
 from plimsoll.policies.overcommit_figures import of_node, of_pods
 from plimsoll.policies.overcommit_offer import Offer, offer
-from plimsoll.policies.overcommit_pod import Remembered, Seen, look, protection
+from plimsoll.policies.overcommit_pod import BATCH, LEAST, Remembered, Seen, look, protection
 from plimsoll.policies.overcommit_ratio import Level, Ratio, level, measure
 from plimsoll.policies.overcommit_share import ask, brake, empty, remember, share_out
 from plimsoll.policies.overcommit_swap import NAME, Limits, Route
@@ -207,7 +207,8 @@ def _activation(
 
 def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
     """What each thing that is used up leaves room for."""
-    room = 0 if device.used is None else overcommit_swap.usable(device, config.device_floor) - device.used
+    # A single pod's limit is all that may be used, and the last of that the kernel does not take.
+    room = 0 if device.used is None else overcommit_swap.usable(device, config.device_floor) - device.used - BATCH
     found = {Pause.DEVICE_FULL: room}
     if not unworn(device):
         found[Pause.WRITE_BUDGET] = writes.allow()
@@ -224,7 +225,7 @@ def _paused(
         return Pause.SHARED
     if ratio.reached or ratio.gap <= 0:
         return Pause.REACHED
-    return next((pause for pause, size in room.items() if size < overcommit_swap.PAGE), Pause.NONE)
+    return next((pause for pause, size in room.items() if size < LEAST), Pause.NONE)
 
 
 def _open(ground: _Ground, willing: Sequence[PodSample]) -> dict[str, Level]:

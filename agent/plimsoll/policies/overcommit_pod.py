@@ -25,6 +25,8 @@ MAX_RECLAIM = 128 * MIB
 """What one pod is asked for at once: four slices, well under a second's work."""
 
 LEAST = 2 * PAGE  # the kernel takes 32 pages at a time
+# The multi-generational LRU swaps nothing where the limit leaves less than 64 pages (of 16 KiB, or smaller).
+BATCH = 1 << 20
 COLD_SHARE = 0.9
 # So little cold memory cannot be told from warm by a reclaim that may take more than it was asked for.
 COLD_LEAST_SHARE = 0.05
@@ -162,6 +164,7 @@ def give(seen: Seen, now: float, config: OvercommitSection) -> tuple[int, Pause]
         return 0, held
     room = level.current - floor(seen, now, config)
     left = most(seen, config) - level.offloaded
+    allowed = _allowed(seen.memory)
     step = kept.course.step * (_KNOWING if seen.knowing else 1)
     size = min(int(step * level.base), level.movable, MAX_RECLAIM)
     if seen.selector is Selector.MGLRU and seen.memory.cold is not None:
@@ -173,8 +176,22 @@ def give(seen: Seen, now: float, config: OvercommitSection) -> tuple[int, Pause]
         return 0, Pause.FLOOR
     if left < LEAST:
         return 0, Pause.CAPPED
-    size = min(size, room, left) // PAGE * PAGE
+    if allowed < LEAST:
+        # The limit that stands is what its owner wants kept, or else its part of the device.
+        return 0, Pause.FLOOR if protection(seen.sample) > 0 else Pause.CAPPED
+    size = min(size, room, left, allowed) // PAGE * PAGE
     return (size, Pause.NONE) if size >= LEAST else (0, Pause.WARM)
+
+
+def _allowed(memory: PodMemory) -> int:
+    """
+    What its limit on the device leaves, as it stands in the kernel. More than that is asked for in vain.
+
+    Pages that were read back and keep their place there count, unlike in what is offloaded.
+    """
+    if not memory.swap_limited or memory.swap_limit is None:
+        return 1 << 62
+    return memory.swap_limit - (memory.swapped or 0) - BATCH
 
 
 def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:

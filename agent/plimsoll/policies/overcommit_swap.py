@@ -27,7 +27,7 @@ NAME = CHAIN = "overcommit"
 PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
 _LEAST = 16 << 20
 _HEADROOM = 1.25
-_OUTGROWN, _OVERSIZED = 0.9, 2.5
+_OUTGROWN, _TIGHT, _OVERSIZED = 0.9, 0.95, 2.5
 
 
 class Route(StrEnum):
@@ -93,7 +93,7 @@ def _room(level: Level, keep: int) -> int:
 
 def _tight(room: int) -> int:
     """Somewhat less, so that it is not written again with every page cache that goes."""
-    return int(room * _OUTGROWN) // PAGE * PAGE
+    return int(room * _TIGHT) // PAGE * PAGE
 
 
 def _generous(fair: int, total: int, most: int) -> int:

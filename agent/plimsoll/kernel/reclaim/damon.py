@@ -77,7 +77,11 @@ class DamonMemory:
         """Begins one kdamond at most, and asks for one change: the others wait for the next turn."""
         if now >= self._retry_at:
             self._retry_at = float("-inf")
-        if not self._kdamonds.claimed:
+        claimed = self._kdamonds.claimed
+        if claimed is None:
+            # The kernel is at work on one of them: the next turn will do.
+            return
+        if not claimed:
             self._wait_for_claim(now)
             return
         self._unclaimed_since = None
@@ -101,7 +105,7 @@ class DamonMemory:
 
     def close(self) -> None:
         self._watches, self._kept = (), frozenset()
-        if self._kdamonds.claimed:
+        if self._kdamonds.claimed is not False:
             for number in range(WORKERS):
                 self._kdamonds.off(number)
         self._workers = ()

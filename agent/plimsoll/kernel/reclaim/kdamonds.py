@@ -19,6 +19,7 @@ COUNT = f"{FOLDER}/nr_kdamonds"
 # Loadable or built in, they use DAMON without the tree, and nobody else can meanwhile.
 MODULES = ("damon_reclaim", "damon_lru_sort")
 _MARKED = WORKERS
+_MARK = f"{FOLDER}/{_MARKED}/contexts/0/schemes/0/filters/0/memcg_path"
 _OFF, _ON, _COMMIT = b"off\n", b"on\n", b"commit\n"
 _NEVER = (1 << 32) - 1
 _WHOLE = (1 << 64) - 1
@@ -50,17 +51,26 @@ class Kdamonds:
         self._host = host
 
     def standing(self) -> tuple[Outcome, str]:
-        """How many there are and, where it is there, our mark: as in ``model/kdamonds.py``."""
+        """
+        How many there are and, where it is there, our mark: as in ``model/kdamonds.py``.
+
+        BUSY while the kernel is at work on any of them: kernels that protect the paths of filters (6.16, and stable
+        ones since) do not show them meanwhile, and a mark that is not shown may well be ours.
+        """
         reading = self._host.read(COUNT)
         count = (reading.text() or "").strip()
         if reading.outcome is not Outcome.OK or not count.isdecimal():
             return (Outcome.MALFORMED if reading.outcome is Outcome.OK else reading.outcome), ""
-        return Outcome.OK, f"{count} {OWNER}" if self._mark() == OWNER else count
+        mark = self._host.read(_MARK)
+        if mark.outcome not in (Outcome.OK, Outcome.MISSING, Outcome.GONE):
+            return mark.outcome, ""
+        return Outcome.OK, f"{count} {OWNER}" if (mark.text() or "").strip() == OWNER else count
 
     @property
-    def claimed(self) -> bool:
-        """Whether all of them are ours."""
-        return self.standing() == (Outcome.OK, CLAIMED)
+    def claimed(self) -> bool | None:
+        """Whether all of them are ours; ``None`` where that is not known for now."""
+        outcome, found = self.standing()
+        return None if outcome is Outcome.BUSY else (outcome, found) == (Outcome.OK, CLAIMED)
 
     def claim(self) -> tuple[Outcome, int]:
         """Make them ours if there are none; HELD where somebody else has some."""
@@ -134,10 +144,6 @@ class Kdamonds:
             return False
         files = (f"{FOLDER}/{number}/contexts/nr_contexts" for number in range(WORKERS))
         return all(self._host.read(each).data == b"0\n" for each in files)
-
-    def _mark(self) -> str:
-        path = f"{FOLDER}/{_MARKED}/contexts/0/schemes/0/filters/0/memcg_path"
-        return (self._host.read(path).text() or "").strip()
 
     def _put(self, *values: tuple[str, int | str]) -> tuple[Outcome, int]:
         for path, value in values:

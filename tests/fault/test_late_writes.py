@@ -94,14 +94,15 @@ def test_what_a_late_tick_came_to_is_told_when_it_comes(node: Node) -> None:
     assert not again.writes
 
     node.gate.opened.set()
+    # On a busy machine the next ticks may be late, too.
     until = time.monotonic() + 60
-    while (told := node.actor.act(SEEN)).stuck_seconds and time.monotonic() < until:
-        time.sleep(0.01)
-    done = [each for each in told.results if each.outcome is Outcome.OK]
-    assert sorted(each.write.target.path for each in done) == [path(FIRST), path(SECOND)]
+    results = list((told := node.actor.act(SEEN)).results)
+    while (told.stuck_seconds or told.held < 2) and time.monotonic() < until:
+        results += (told := node.actor.act(SEEN)).results
+    done = [each for each in results if each.outcome is Outcome.OK]
+    assert sorted(each.write.target.path for each in done) == [path(FIRST), path(SECOND)], "it is told, and once"
     assert told.writes == {("preemption", Knob.CPU_IDLE, Outcome.OK): 2}
     assert told.held == 2
-    assert all(each.outcome is Outcome.UNCHANGED for each in node.actor.act(SEEN).results), "it is told once"
 
 
 def test_the_end_waits_for_a_tick_that_is_late(node: Node) -> None:

@@ -12,8 +12,12 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from random import Random
+from types import MappingProxyType
+from typing import NamedTuple
 
 from plimsoll.actuators.applier import Applier
 from plimsoll.actuators.evicting import Evictions, Evictor
@@ -33,7 +37,7 @@ from plimsoll.log import Event, Log
 from plimsoll.model.acting import Acting, Mode, Report, Status
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.overcommit import Pause
-from plimsoll.model.plan import Plan, Reclaimed, Result
+from plimsoll.model.plan import Knob, Plan, Reclaimed, Result
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import registry
 from plimsoll.sources.worker import Stuck, Worker
@@ -42,6 +46,8 @@ from plimsoll.sources.worker import Stuck, Worker
 ACT_DEADLINE = 10.0
 # The kubelet gives thirty seconds from SIGTERM to SIGKILL, and the loop may be in an observation when it comes.
 RESTORE_SECONDS = 10.0
+# The deadline counts between two system calls.
+RESTORE_GRACE_SECONDS = 1.0
 
 # Reclaiming takes as long as it takes: the next tick only asks how far it has come. What it may do in one go is
 # bounded so that it ends soon when it is not wanted any more.
@@ -51,7 +57,16 @@ RECLAIM_END_SECONDS = 5.0
 # A preview reads every knob it names: as often as a person looks, not every tick.
 PREVIEW_SECONDS = 10.0
 
-_Outcomes = tuple[tuple[Result, ...], tuple[Result, ...]]
+
+class _Turn(NamedTuple):
+    """What one tick's writing came to, with the figures as they were then: read by who writes, while nobody does."""
+
+    results: tuple[Result, ...] = ()
+    observed: tuple[Result, ...] = ()
+    held: int = 0
+    writes: Mapping[tuple[str, Knob, Outcome], int] = MappingProxyType({})
+    drifts: Mapping[Knob, int] = MappingProxyType({})
+    disabled: Mapping[Knob, int] = MappingProxyType({})
 
 
 class Actor:
@@ -101,7 +116,9 @@ class Actor:
         self._previewed = Plan()
         self._preview_due = float("-inf")
         self._preview_results: tuple[Result, ...] = ()
-        self._worker: Worker[_Outcomes] = Worker("act", clock)
+        self._worker: Worker[tuple[Result, ...]] = Worker("act", clock)
+        self._turns: SimpleQueue[_Turn] = SimpleQueue()
+        self._last = _Turn(held=self._applier.held)
         self._damon: Worker[None] = Worker("damon", clock)
         selectors = (
             DamonMemory(host, hierarchies, apart=lambda change: self._damon.call(change, deadline=0.0)),
@@ -128,8 +145,6 @@ class Actor:
                     detail=report.detail,
                     limit=report.policy,
                 )
-        results: tuple[Result, ...] = ()
-        observed: tuple[Result, ...] = ()
         stuck = 0.0
         self._reclaim(decisions, frozenset(each.pod.uid for each in snapshot.pods))
         evicted = self._evictions.want(decisions.plan.evictions)
@@ -140,10 +155,9 @@ class Actor:
             if isinstance(answer, Stuck):
                 stuck = answer.seconds
                 _log.warning(Event.SOURCE_STUCK, source="act", seconds=round(stuck, 1), limit="act")
-            elif answer.error is not None or answer.value is None:
+            elif answer.error is not None:
                 _log.error(Event.TICK_FAILED, source="act", error=repr(answer.error), limit="act")
-            else:
-                results, observed = answer.value
+        results, observed = self._come_to_an_end()
         for each in results:
             if each.outcome not in (Outcome.UNCHANGED, Outcome.OK, Outcome.GONE):
                 _log.warning(
@@ -159,11 +173,11 @@ class Actor:
             reports=decisions.reports,
             results=results,
             observed=observed,
-            conflicts=decisions.plan.conflicts,
-            held=self._applier.held,
-            writes=dict(self._applier.writes),
-            drifts=dict(self._applier.drifts),
-            disabled=dict(self._applier.disabled),
+            conflicts=decisions.plan.conflicts + decisions.observed.conflicts,
+            held=self._last.held,
+            writes=self._last.writes,
+            drifts=self._last.drifts,
+            disabled=self._last.disabled,
             journal=self._journal.state,
             journal_ok=self._journal.writable is Outcome.OK,
             stuck_seconds=stuck,
@@ -217,12 +231,28 @@ class Actor:
         self._adoption_told = True
         return self._adopted
 
-    def _carry_out(self, decisions: registry.Decisions) -> _Outcomes:
+    def _come_to_an_end(self) -> tuple[tuple[Result, ...], tuple[Result, ...]]:
+        """What was carried out and previewed since this was asked last: also by a tick that was late for its own."""
+        results: tuple[Result, ...] = ()
+        observed: tuple[Result, ...] = ()
+        with suppress(Empty):
+            while True:
+                self._last = self._turns.get_nowait()
+                results, observed = results + self._last.results, self._last.observed
+        return results, observed
+
+    def _carry_out(self, decisions: registry.Decisions) -> tuple[Result, ...]:
+        applier = self._applier
         if self._read_only:
-            return self._applier.preview(decisions.plan), self._preview(decisions.observed)
-        if self._adopted is None:
-            self._adopted = self._applier.adopt()
-        return self._applier.execute(decisions.plan), self._preview(decisions.observed)
+            results = applier.preview(decisions.plan)
+        else:
+            if self._adopted is None:
+                self._adopted = applier.adopt()
+            results = applier.execute(decisions.plan)
+        observed = self._preview(decisions.observed)
+        figures = dict(applier.writes), dict(applier.drifts), dict(applier.disabled)
+        self._turns.put(_Turn(results, observed, applier.held, *figures))
+        return results
 
     def _preview(self, plan: Plan) -> tuple[Result, ...]:
         now = self._clock()
@@ -264,22 +294,27 @@ class Actor:
         """
         Put back everything that still is as we left it, within ``seconds``; ``kept``: also what is meant to stay.
 
-        What could not be put back stays in the journal.
+        What could not be put back stays in the journal. Results of a tick that was late come first.
         """
         if self._read_only:
             return ()
         # What pages out by itself must not go on while limits are lifted.
         self.reclaimer.keep(())
-        if not self._applier.held:
-            return ()
         end = self._clock() + seconds
-        answer = self._worker.call(lambda: (self._applier.restore(end, kept=kept), ()), seconds + 1)
+        # The last tick may only be late. What it has yet to write is to be put back, too.
+        self._worker.settle(seconds)
+        late, _ = self._come_to_an_end()
+        if not self._applier.held:
+            return late
+        answer = self._worker.call(
+            lambda: self._applier.restore(end, kept=kept), max(0.0, end - self._clock()) + RESTORE_GRACE_SECONDS
+        )
         if isinstance(answer, Stuck) or answer.value is None:
             _log.error(Event.RESTORE_FAILED, held=self._applier.held, error=repr(getattr(answer, "error", "stuck")))
-            return ()
-        results, _ = answer.value
-        _log.info(Event.RESTORED, restored=sum(each.outcome is Outcome.OK for each in results), left=self._applier.held)
-        return results
+            return late
+        back = answer.value
+        _log.info(Event.RESTORED, restored=sum(each.outcome is Outcome.OK for each in back), left=self._applier.held)
+        return late + back
 
     def registers_held(self) -> bool:
         """Whether the journal has registers of Speed Select to put back. May be asked from any thread."""

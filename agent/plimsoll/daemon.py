@@ -226,6 +226,9 @@ class Agent:
         begun = self._clock()
         self._follow_config(begun)
         snapshot = self._observer.snapshot()
+        if self._stop.is_set():
+            # What time the kubelet gives is for putting back.
+            return
         acting = None if self._actor is None else self._actor.act(snapshot)
         self._heartbeat = self._clock()
         self._exporter.observe(snapshot, self._facts(), acting)

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from plimsoll.model.acting import Acting, Mode
 from plimsoll.model.eviction import Evict
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Result, Target, Write
+from plimsoll.model.plan import Conflict, Result, Target, Write
 
 
 def plan_lines(acting: Acting) -> Iterator[str]:
-    """The policies, every knob with its reason, and how many would change."""
+    """The policies, every knob with its reason, what two policies want, and how many knobs would change."""
     for report in acting.reports:
         yield f"{report.policy}: mode {report.mode}, {report.status}{' ' if report.detail else ''}{report.detail}"
         yield from (f"         {each.reason} of pod {each.pod}: {each.message}" for each in report.notes)
@@ -27,6 +27,8 @@ def plan_lines(acting: Acting) -> Iterator[str]:
             would += f" ({each.outcome})"
         yield f"{mode:7}  {place(write.target)}  {write.knob}: {would}"
         yield f"         {write.reason}"
+    for conflict in acting.conflicts:
+        yield f"conflict  {place(conflict.kept.target)}  {conflict.kept.knob}: {rivals(conflict)}"
     for evict in acting.would_evict:
         yield f"would evict {evict.namespace}/{evict.name}{beneficiary(evict)}"
         yield f"         {evict.reason}"
@@ -51,6 +53,7 @@ def plan_facts(acting: Acting) -> dict[str, object]:
             {"mode": mode, **write_facts(each.write), "before": each.before, "outcome": each.outcome}
             for mode, each in _rows(acting)
         ],
+        "conflicts": [conflict_facts(each) for each in acting.conflicts],
         "evictions": [evict_facts(each) for each in acting.would_evict],
     }
 
@@ -65,6 +68,17 @@ def write_facts(write: Write) -> dict[str, object]:
         "onExit": write.on_exit,
         "reason": write.reason,
     }
+
+
+def conflict_facts(conflict: Conflict) -> dict[str, object]:
+    """Two wishes for one knob, JSON-ready."""
+    return {"kept": write_facts(conflict.kept), "dropped": write_facts(conflict.dropped)}
+
+
+def rivals(conflict: Conflict) -> str:
+    """The same for a person, without whose knob it is."""
+    kept, dropped = conflict
+    return f"{kept.policy} wins with {kept.value}, {dropped.policy} wanted {dropped.value}"
 
 
 def evict_facts(evict: Evict) -> dict[str, object]:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from plimsoll.exporter.changes import Owner, owner_of
 from plimsoll.model.acting import Mode, Report
-from plimsoll.model.plan import Conflict, Target
-from plimsoll.plan_view import beneficiary, evict_facts, place, write_facts
+from plimsoll.model.plan import Target
+from plimsoll.plan_view import beneficiary, conflict_facts, evict_facts, place, rivals, write_facts
 from plimsoll.replay import Noted, Tick, Wanted
 from plimsoll.terminal import Style, printable
 
@@ -45,9 +45,8 @@ def _lines(tick: Tick) -> Iterator[str]:
     for mode, evict in tick.leaving:
         yield f"  x {mode}  evict {evict.namespace}/{evict.name}{beneficiary(evict)}"
         yield f"      {evict.reason}"
-    for kept, dropped in tick.conflicts:
-        wishes = f"{kept.policy} wins with {kept.value}, {dropped.policy} wanted {dropped.value}"
-        yield f"  ! {kept.knob}: {wishes}  {_target(kept.target, tick)}"
+    for each in tick.conflicts:
+        yield f"  ! {each.kept.knob}: {rivals(each)}  {_target(each.kept.target, tick)}"
     for noted in tick.noted:
         yield f"  {_pod(noted, tick)}  {noted.note.reason}: {noted.note.message}"
     for noted in tick.cleared:
@@ -71,7 +70,7 @@ def tick_facts(tick: Tick) -> dict[str, object]:
         "policies": [_report_facts(each) for each in tick.reports],
         "notes": [_noted_facts(each, tick) for each in tick.noted],
         "notesCleared": [_noted_facts(each, tick) for each in tick.cleared],
-        "conflicts": [_conflict_facts(each) for each in tick.conflicts],
+        "conflicts": [conflict_facts(each) for each in tick.conflicts],
     }
 
 
@@ -153,10 +152,6 @@ def _report_facts(report: Report) -> dict[str, object]:
         "detail": report.detail,
         "lacking": list(report.lacking),
     }
-
-
-def _conflict_facts(conflict: Conflict) -> dict[str, object]:
-    return {"kept": write_facts(conflict.kept), "dropped": write_facts(conflict.dropped)}
 
 
 def _moment(unix: float) -> str:

@@ -179,13 +179,35 @@ def test_a_tmpfs_below_a_directory_is_refused(tmp_path: Path, openat2: bool) -> 
         "with HostFs(root, openat2=openat2) as host, host.directory('dir') as directory:\n"
         "    print(directory.read('mounted/file').outcome.value, host.read('dir/mounted/file').outcome.value)\n"
     )
-    shell = 'mount -t tmpfs tmpfs "$1/dir/mounted" && echo x >"$1/dir/mounted/file" && exec "$2" -c "$3" "$1" "$4"'
-    program = ["unshare", "--mount", "sh", "-c", shell, "sh", str(tmp_path), sys.executable, script, str(openat2)]
+    shell = 'mount -t tmpfs tmpfs "$1/dir/mounted" && echo x >"$1/dir/mounted/file"'
+    assert mounted(shell, script, tmp_path, openat2) == ["escaped", "ok"]
+
+
+@RESOLVERS
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_mount_for_reading_only_is_known(tmp_path: Path, openat2: bool) -> None:
+    """As the runtime makes it of a container's /proc/sys; what is not there, or cannot be asked, is not called so."""
+    for name in ("fixed", "free"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x\n")
+    script = (
+        "import sys\n"
+        "from plimsoll.kernel.hostfs import HostFs\n"
+        "with HostFs(sys.argv[1], openat2=sys.argv[2] == 'True') as host:\n"
+        "    print(*(host.read_only(path) for path in ('fixed/file', 'free/file', 'fixed/none')))\n"
+    )
+    shell = 'mount --bind "$1/fixed" "$1/fixed" && mount -o remount,ro,bind "$1/fixed"'
+    assert mounted(shell, script, tmp_path, openat2) == ["True", "False", "False"]
+
+
+def mounted(shell: str, script: str, root: Path, openat2: bool) -> list[str]:
+    """The words a program prints in a mount namespace of its own, after a shell has mounted what it should."""
+    shell += ' && exec "$2" -c "$3" "$1" "$4"'
+    program = ["unshare", "--mount", "sh", "-c", shell, "sh", str(root), sys.executable, script, str(openat2)]
     if shutil.which("unshare") is None or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         pytest.skip("this container may not make a mount namespace")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    answer = subprocess.run(program, check=True, capture_output=True, text=True, env=environment)
-    assert answer.stdout.split() == ["escaped", "ok"]
+    return subprocess.run(program, check=True, capture_output=True, text=True, env=environment).stdout.split()
 
 
 # A seccomp filter as old container runtimes have it: openat2 (437) is answered with the errno given, all else allowed.

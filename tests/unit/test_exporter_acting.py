@@ -58,6 +58,7 @@ def test_every_series_of_a_bad_tick():
         'plimsoll_knob_disabled{knob="memory.low",reason="EINVAL"} 1',
         "plimsoll_knobs_held 12",
         "plimsoll_journal_ok 0",
+        'plimsoll_journal_found{state="quarantined"} 1',
         "plimsoll_acting_stuck_seconds 12.5",
         "plimsoll_audit_lines_lost_total 2",
     ]

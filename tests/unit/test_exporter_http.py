@@ -22,6 +22,7 @@ from plimsoll.exporter.http import HttpServer, split_address
 from plimsoll.exporter.metrics import Exporter
 from plimsoll.exporter.reply import Reply, plain
 from plimsoll.exporter.request import MalformedRequest, Request, parse_request
+from plimsoll.model.acting import Acting, Mode, Report, Status
 from tests.fixtures.snapshots import BAD_SOURCES, FACTS, HEARTBEAT, busy, snapshot
 
 
@@ -266,6 +267,18 @@ def test_a_source_that_is_away_leaves_a_ready_agent_ready(server, exporter):
     view = json.loads(get(server, "/status.json")[2])
     assert [each["ok"] for each in view["sources"]] == [False, True]
     assert view["tls"] is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "journal_ok", "code"),
+    [(Mode.ENFORCE, True, 200), (Mode.ENFORCE, False, 503), (Mode.OBSERVE, False, 200), (Mode.OFF, False, 200)],
+)
+def test_f19_an_agent_without_a_journal_is_not_ready_to_write(server, exporter, mode, journal_ok, code):
+    """F19: only where a policy writes is a journal needed; alive it is in any case."""
+    acting = Acting(reports=(Report("preemption", mode, Status.OK),), journal_ok=journal_ok)
+    exporter.observe(snapshot(()), FACTS, acting)
+    assert get(server, "/readyz")[0] == code
+    assert get(server, "/healthz")[0] == 200
 
 
 def test_a_hung_loop_is_not_healthy():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.probe import Name
 from plimsoll.kernel.reason import Reason
 from plimsoll.model.snapshot import Capability
@@ -140,6 +141,18 @@ def test_refused_files(tmp_path: Path, code: int, reason: str) -> None:
     faults = Faults({("read", "kubepods.slice/cpu.idle"): code, ("read", "vm/memcg_qos_enable"): code})
     found = probed(tmp_path, stock_v2() | {"proc/sys/vm/memcg_qos_enable": "0\n"}, faults)
     assert (found["cpu-idle"].reason, found["memcg-qos-enable"].reason) == (reason, reason)
+
+
+@pytest.mark.parametrize(("stands", "reason"), [("0\n", "denied"), ("1\n", "")])
+def test_a_switch_that_a_container_may_not_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stands: str, reason: str
+) -> None:
+    """As in every pod that is not privileged /proc/sys is read-only: whoever has the node must have turned it on."""
+    monkeypatch.setattr(HostFs, "read_only", lambda self, path: path.startswith("proc/sys/"))
+    found = probed(tmp_path, openeuler_v1() | {"proc/sys/vm/memcg_qos_enable": stands})["memcg-qos-enable"]
+    assert (found.reason, found.available) == (reason, not reason)
+    if reason:
+        assert "sysctl.d" in found.cure
 
 
 def test_probing_only_reads(tmp_path: Path) -> None:

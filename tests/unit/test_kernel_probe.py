@@ -13,6 +13,7 @@ from plimsoll.kernel.batch import native_available
 from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubelet_share import kubelet_share
 from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.lock import InstanceLock, Taken, Unusable
 from plimsoll.kernel.probe import Name, probe
@@ -92,6 +93,32 @@ def test_details_name_what_was_found(tmp_path: Path) -> None:
     assert found["cgroup"].detail == "cgroup v2; controllers: cpu, cpuset, hugetlb, io, memory, pids."
     assert f"systemd driver at /{trees.NESTED_ROOTS[0]}" in found["kubepods"].detail
     assert f"cgroupfs driver at /{trees.NESTED_ROOTS[1]}" in found["kubepods"].detail
+
+
+def test_on_cgroup_v1_it_says_what_the_kubelet_leaves_to_pods(tmp_path: Path) -> None:
+    """Spread over three hierarchies, in one sentence; what one of them does not say, or refuses, is left out."""
+    tree = trees.v1({"cpu,cpuacct": ("cpu", "cpuacct"), "cpuset": ("cpuset",), "memory": ("memory",)})
+    shares = {f"{trees.CGROUP}/cpu,cpuacct/kubepods/cpu.shares": "3942\n"}
+    cpus = {f"{trees.CGROUP}/cpuset/kubepods/cpuset.cpus": "0-2,5\n"}
+    limit = {f"{trees.CGROUP}/memory/kubepods/memory.limit_in_bytes": f"{3 << 29}\n"}
+    free = {f"{trees.CGROUP}/memory/kubepods/memory.limit_in_bytes": "9223372036854771712\n"}
+    bare = trees.proc() | tree | {f"{trees.CGROUP}/memory/kubepods/burstable/": ""}
+
+    def told(name: str, *more: trees.Tree, fault: Faults | None = None) -> str:
+        every = bare
+        for each in more:
+            every = every | each
+        root = trees.write(tmp_path / name, every)
+        with HostFs(str(root), fault=fault) as host, Hierarchies.detect(host) as hierarchies:
+            return kubelet_share(hierarchies, "kubepods")
+
+    assert told("all", shares, cpus, limit) == "CPU shares 3942, CPUs 0-2,5, at most 1.5 GiB of memory"
+    assert told("free", cpus, free) == "CPUs 0-2,5, memory without a limit"
+    assert told("none") == ""
+    refused = Faults({("read", "cpu.shares"): errno.EACCES, ("open", "cpuset/kubepods"): errno.EACCES})
+    assert told("refused", shares, cpus, limit, fault=refused) == "at most 1.5 GiB of memory"
+    found = probed(tmp_path / "node", trees.stock_v1())["kubepods"].detail
+    assert "/kubepods (CPU shares 2, CPUs 0-3,8, memory without a limit)" in found
 
 
 def test_fresh_node(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from plimsoll.config.policy_sections import PreemptionSection
-from plimsoll.model.acting import Mode, Status
+from plimsoll.model.acting import Mode, Note, Status
+from plimsoll.model.overcommit import Overcommit
 from plimsoll.model.plan import NODE, Knob, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import Snapshot
@@ -27,6 +28,10 @@ def idle(number: int = 1, policy: str = "broken", **changes: Any) -> Write:
 
 def wants(*writes: Write) -> Decide:
     return lambda seen, config, state: Decision(writes, state)
+
+
+def notes(*noted: Note) -> Decide:
+    return lambda seen, config, state: Decision((), state, notes=noted)
 
 
 def broken(
@@ -68,6 +73,24 @@ def raises(_seen: Snapshot, _config: object, _state: object) -> Any:
         (wants(idle(target=NODE)), "target"),
         (wants(idle(target="kubepods.slice")), "exception"),
         (wants(idle(policy="sound")), "owner"),
+        (wants(idle(knob="cpu.idle")), "malformed"),
+        (wants(idle(target=cgroup(path(1))._replace(kind="cgroup"))), "exception"),
+        (wants(idle(reason=None)), "malformed"),
+        (wants(idle(phase=float("nan"))), "malformed"),
+        (wants(idle(phase=True)), "malformed"),
+        (wants(idle(phase=1 << 70)), "malformed"),
+        (wants(idle(chain=[])), "malformed"),
+        (wants(idle(on_exit="never")), "malformed"),
+        (notes(Note(None, "Reason", "message")), "malformed"),
+        (notes(Note("uid", [], "message")), "malformed"),
+        (notes(Note("uid", "No Reason", "message")), "malformed"),
+        (notes(Note("uid", "R" * 65, "message")), "malformed"),
+        (notes(Note("uid", "Reason", 7)), "malformed"),
+        (notes(Note("uid", "reason", "message")), "malformed"),
+        (lambda seen, config, state: Decision((), state, lacking=("cpu-idle", 7)), "malformed"),
+        (lambda seen, config, state: Decision((), state, overcommit=7), "malformed"),
+        (lambda seen, config, state: Decision((), state, eviction=Overcommit()), "malformed"),
+        (lambda seen, config, state: Decision((), state, frequency="fast"), "malformed"),
     ],
 )
 def test_a_broken_policy_is_skipped(decide: Decide, reason: str) -> None:

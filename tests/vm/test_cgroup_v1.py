@@ -51,7 +51,10 @@ def test_doctor_knows_the_node(agent: Agent, limited: Pod) -> None:
     absent = {name: each["reason"] for name, each in found.items() if not each["available"]}
 
     assert found["cgroup"]["detail"].startswith("cgroup v1;")
-    assert found["kubepods"]["detail"] == "cgroupfs driver at /kubepods."
+    where, _, share = found["kubepods"]["detail"].partition(" (")
+    assert where == "cgroupfs driver at /kubepods"
+    assert share.startswith("CPU shares 1024, ")
+    assert share.endswith("memory without a limit).")
     assert absent == {
         **WITHOUT_OPENEULER,
         **WITHOUT_HARDWARE,

@@ -80,7 +80,7 @@ class Applier:
     @property
     def staying(self) -> int:
         """How many of them cannot be taken back, or shall not."""
-        return sum(each.on_exit is OnExit.KEEP for each in self._journal.originals.values())
+        return sum(each.on_exit is OnExit.KEEP for each in tuple(self._journal.originals.values()))
 
     def adopt(self) -> tuple[Result, ...]:
         """

@@ -13,6 +13,7 @@ from plimsoll.exporter.changes import errno_name, looked, would_change
 from plimsoll.exporter.exposition import Sampled
 from plimsoll.exporter.families import (
     ACTING_STUCK,
+    JOURNAL_FOUND,
     JOURNAL_OK,
     KNOB_DISABLED,
     KNOB_DRIFT,
@@ -43,6 +44,7 @@ def acting_samples(acting: Acting) -> Iterator[Sampled]:
     yield KNOB_DISABLED, sorted(((knob.value, errno_name(code)), 1) for knob, code in acting.disabled.items())
     yield KNOBS_HELD, [((), acting.held)]
     yield JOURNAL_OK, [((), int(acting.journal_ok))]
+    yield JOURNAL_FOUND, [((acting.journal,), 1)] if acting.journal else []
     yield ACTING_STUCK, [((), acting.stuck_seconds)]
 
 

@@ -112,6 +112,9 @@ KNOBS_HELD = Family("plimsoll_knobs_held", "gauge", "Knobs whose original value 
 JOURNAL_OK = Family(
     "plimsoll_journal_ok", "gauge", "0 while the journal cannot be written: no knob is touched for the first time."
 )
+JOURNAL_FOUND = Family(
+    "plimsoll_journal_found", "gauge", "1 for what the journal was found to be at the start of the agent.", ("state",)
+)
 ACTING_STUCK = Family("plimsoll_acting_stuck_seconds", "gauge", "How long a write has not come back; 0: none hangs.")
 AUDIT_LOST = Family("plimsoll_audit_lines_lost_total", "counter", "Lines of the audit log that could not be written.")
 NOTICES_SENT = Family(
@@ -173,6 +176,7 @@ FAMILIES = (
     KNOB_DISABLED,
     KNOBS_HELD,
     JOURNAL_OK,
+    JOURNAL_FOUND,
     ACTING_STUCK,
     *OVERCOMMIT_FAMILIES,
     *EVICTION_FAMILIES,

@@ -27,6 +27,7 @@ from plimsoll.exporter.request import Request
 from plimsoll.exporter.status import status
 from plimsoll.exporter.tls import ServerTls
 from plimsoll.log import Event, Log
+from plimsoll.model.acting import Mode
 
 FOLLOW_SECONDS = 5.0  # between two looks at the certificate's files while nobody connects
 # A loop that missed this many ticks is hung; never less than the deadline of an observation.
@@ -141,8 +142,7 @@ class HttpServer:
         if request.path == "/healthz":
             return plain(HTTPStatus.OK if self._healthy(page) else HTTPStatus.SERVICE_UNAVAILABLE)
         if request.path == "/readyz":
-            ready = page is not None and all(source.complete for source in page.snapshot.sources)
-            return plain(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+            return plain(HTTPStatus.OK if _ready(page) else HTTPStatus.SERVICE_UNAVAILABLE)
         return plain(HTTPStatus.NOT_FOUND)
 
     def _healthy(self, page: Page | None) -> bool:
@@ -150,6 +150,14 @@ class HttpServer:
             return True
         deadline = max(HEALTHY_SECONDS, HEALTHY_INTERVALS * page.agent.interval)
         return self._clock() - page.agent.heartbeat <= deadline
+
+
+def _ready(page: Page | None) -> bool:
+    if page is None or not all(source.complete for source in page.snapshot.sources):
+        return False
+    acting = page.acting
+    # Whoever is to write and may not: a rollout shall stop here, not go on to the next node.
+    return acting is None or acting.journal_ok or all(each.mode is not Mode.ENFORCE for each in acting.reports)
 
 
 def _status(page: Page | None) -> Iterable[bytes]:

@@ -206,6 +206,22 @@ class HostFs(Directory):
             openat2=has_openat2() if openat2 is None else openat2,
         )
 
+    def read_only(self, path: str) -> bool:
+        """
+        Whether what is mounted there is so for reading only, whoever asks; what cannot be known counts as not.
+
+        Permissions are another question: an agent that only observes is not root, and one that writes will be.
+        """
+        try:
+            descriptor = self.open(path, os.O_PATH)
+            try:
+                self.inject("statvfs", path)
+                return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return False
+
     @property
     def live(self) -> bool:
         """Whether this is the running node's own root rather than a tree somewhere else."""

@@ -2,7 +2,7 @@
 Whether this node has the control files by which one pod is made to give way to another and, where not, why.
 
 The files decide, never a version; versions are for words to a person. Everything is read, nothing written: that a file
-is there does not say that a write to it will pass.
+is there does not say that a write to it will pass, but that it is mounted for reading only says that none will.
 """
 
 from __future__ import annotations
@@ -68,11 +68,18 @@ class KnobSupport:
         return self._openeuler("memory", "memory.qos_level", "CONFIG_MEMCG_QOS")
 
     def memcg_qos_enable(self) -> Absence | None:
-        """``vm.memcg_qos_enable``, the switch ``memory.qos_level`` waits for."""
-        outcome = self._host.read(_MEMCG_QOS_ENABLE).outcome
-        if outcome is not Outcome.MISSING:
-            return self._answer(outcome, _MEMCG_QOS_ENABLE)
-        return self._not_openeuler("vm.memcg_qos_enable", "CONFIG_MEMCG_QOS")
+        """``vm.memcg_qos_enable``, the switch ``memory.qos_level`` waits for: on, or to be turned on."""
+        reading = self._host.read(_MEMCG_QOS_ENABLE)
+        if reading.outcome is Outcome.MISSING:
+            return self._not_openeuler("vm.memcg_qos_enable", "CONFIG_MEMCG_QOS")
+        if (reading.text() or "").strip() == "0" and self._host.read_only(_MEMCG_QOS_ENABLE):
+            return Absence(
+                Reason.DENIED,
+                "vm.memcg_qos_enable is 0, and a container may not set it: its /proc/sys is read-only.",
+                "Set it on the node, and for every boot: vm.memcg_qos_enable = 1 in a file of /etc/sysctl.d, then "
+                "sysctl --system.",
+            )
+        return self._answer(reading.outcome, _MEMCG_QOS_ENABLE)
 
     def memory_low(self) -> Absence | None:
         """``memory.low``, cgroup v2, unless the kubelet protects memory itself."""

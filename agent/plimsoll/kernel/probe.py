@@ -16,6 +16,7 @@ from plimsoll.kernel.damon_support import damon
 from plimsoll.kernel.frequency_support import FrequencySupport
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.knob_support import KnobSupport
+from plimsoll.kernel.kubelet_share import kubelet_share
 from plimsoll.kernel.kubepods import MAX_DEPTH, Kubepods
 from plimsoll.kernel.lock import Held, Taken, Unusable
 from plimsoll.kernel.psi_support import Absence, PsiSupport
@@ -174,7 +175,11 @@ def _kubepods(hierarchies: Hierarchies, kubepods: Kubepods) -> Capability:
                 f"No kubepods cgroup yet, {MAX_DEPTH} levels deep: normal before the kubelet's first start.",
                 "If pods do run here, check that the host's own /sys/fs/cgroup is mounted, not the container's.",
             )
-    places = "; ".join(f"{root.driver.value} driver at /{root.path}" for root in kubepods.roots)
+    places = "; ".join(
+        f"{root.driver.value} driver at /{root.path}" + (f" ({share})" if share else "")
+        for root in kubepods.roots
+        for share in (kubelet_share(hierarchies, root.path),)
+    )
     return _capability(Name.KUBEPODS, absence, f"{places}.")
 
 

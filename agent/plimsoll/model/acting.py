@@ -73,10 +73,10 @@ class Acting:
     One tick of acting.
 
     ``results``: what was written, put back or tried (UNCHANGED ones too). ``observed``: what would be, for the policies
-    that only observe; OK stands for a write. ``held``: knobs there are to put back. ``writes``: results since start by
-    (policy, knob, outcome), all but UNCHANGED; ``drifts``: times somebody else changed a knob we hold; ``disabled``:
-    knobs given up on for now, with the errno. ``journal``: the state of the journal in a word, ``journal_ok``: whether
-    new knobs may be touched. ``stuck_seconds``: how long a write has not come back (0: none).
+    that only observe; OK stands for a write. ``conflicts``: of both. ``held``: knobs there are to put back. ``writes``:
+    results since start by (policy, knob, outcome), all but UNCHANGED; ``drifts``: times somebody else changed a knob we
+    hold; ``disabled``: knobs given up on for now, with the errno. ``journal``: the state of the journal in a word,
+    ``journal_ok``: whether new knobs may be touched. ``stuck_seconds``: how long a write has not come back (0: none).
 
     ``adopted``: in the first tick that acts after a start, one result for each knob in the journal; else empty.
     UNCHANGED: as an earlier run left it, or back at the original (``write.value``); DRIFTED: changed by somebody else;

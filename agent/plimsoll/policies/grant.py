@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from plimsoll.model.acting import Note
 from plimsoll.model.eviction import Evict
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.snapshot import PodSample
@@ -19,6 +18,7 @@ from plimsoll.policies.bounds import Territory, Violation
 from plimsoll.policies.eviction_bounds import MAX_EVICTIONS, eviction_refusal
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import Reclaimable, too_much
+from plimsoll.policies.shape import has_figures, is_note, is_write
 
 # 500 pods with nine cgroups each, two knobs in all of them: what a policy may want. How much of it is written in one
 # tick is another question.
@@ -80,8 +80,10 @@ class Grant(NamedTuple):
             return Skip(Flaw.MALFORMED, "Its writes, notes or what it lacks are no tuple.")
         if len(writes) > MAX_WRITES or len(notes) > MAX_NOTES:
             return Skip(Flaw.TOO_MANY, f"It wanted {len(writes)} writes and {len(notes)} notes.")
-        if not all(isinstance(note, Note) for note in notes):
+        if not all(map(is_note, notes)):
             return Skip(Flaw.MALFORMED, "It noted what is no note.")
+        if not (all(isinstance(each, str) for each in lacking) and has_figures(decision)):
+            return Skip(Flaw.MALFORMED, "What it lacks are no names, or its figures are none.")
         for write in writes:
             if not isinstance(write, Write) or not isinstance(write.value, str):
                 return Skip(Flaw.MALFORMED, f"It wanted what is no write: {write!r}"[:_SHOWN])
@@ -89,6 +91,8 @@ class Grant(NamedTuple):
             if violation is not None:
                 where = write.target.path or "the node"
                 return Skip(violation, f"It may not write {write.value!r} to {write.knob} of {where}."[:_SHOWN])
+            if not is_write(write):
+                return Skip(Flaw.MALFORMED, f"It wanted what is no write: {write!r}"[:_SHOWN])
         return self._reclaim_flaw(decision) or self._eviction_flaw(decision) or decision
 
     def _reclaim_flaw(self, decision: Decision[Any]) -> Skip | None:

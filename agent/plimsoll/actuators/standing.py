@@ -70,8 +70,8 @@ class Standing:
 
     def failed(self, write: Write, outcome: Outcome, code: int, now: float) -> None:
         """A write, or the look before it, came to nothing."""
-        if outcome is Outcome.BUSY:
-            # May have passed by the next tick.
+        if outcome in (Outcome.BUSY, Outcome.OFFLINE):
+            # May have passed by the next tick; a CPU that comes back is not to stay slow for longer than that.
             return
         self._failures[write.key] = Failure(write.value, outcome, code)
         self._retry.again(write.key, now)

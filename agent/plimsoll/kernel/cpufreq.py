@@ -13,6 +13,7 @@ from typing import NamedTuple
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.topology import read_integer
 from plimsoll.model.cpus import CpuSet
+from plimsoll.model.outcome import Outcome
 
 ROOT = "sys/devices/system/cpu/cpufreq"
 _POLICY = re.compile(r"policy([0-9]{1,4})", re.ASCII)
@@ -61,6 +62,16 @@ def read_current(host: HostFs, policy: str) -> int | None:
 def read_maximum(host: HostFs, policy: str) -> int | None:
     """The ceiling in force, MHz."""
     return _megahertz(host, f"{ROOT}/{policy}/scaling_max_freq")
+
+
+def idle(host: HostFs, policy: str) -> bool:
+    """
+    Whether all of a policy's CPUs are off line. Its files stay, and what was asked for with them.
+
+    Reading or writing any of them is EBUSY then; older kernels show no CPU there.
+    """
+    reading = host.read(f"{ROOT}/{policy}/affected_cpus")
+    return reading.outcome is Outcome.BUSY or (reading.text() or "0").strip() == ""
 
 
 def _policy(host: HostFs, name: str, cpus: CpuSet) -> FrequencyPolicy:

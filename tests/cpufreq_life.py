@@ -49,22 +49,21 @@ class CpufreqNode(Node):
 
     def slow(self) -> CpuSet:
         """The CPUs online of which less is asked than their hardware can do."""
+        asked = {cpu: self.cpufreq.asked(str(self.policy(cpu)))[1] for cpu in self.online}
         return frozenset(
-            cpu
-            for cpu in self.online
-            if _first(self.policy(cpu) / "scaling_max_freq") < _first(self.policy(cpu) / "cpuinfo_max_freq")
+            cpu for cpu, ceiling in asked.items() if ceiling < _first(self.policy(cpu) / "cpuinfo_max_freq")
         )
 
     def hook(self, operation: str, path: str) -> int:
         match = _WRITTEN.fullmatch(path)
         if match is None:
             return super().hook(operation, path)
-        refused = self.cpufreq(operation, path)
         # What a plain file keeps of a longer value is cut in a call of its own; for the kernel that is one write.
-        if operation == "write" and not refused:
+        if operation == "write":
             self._step(f"write {match[2]}")
             self._in_journal(Target(TargetKind.UNIT, match[1]), _KNOBS[match[2]])
-        return refused
+        # Last: it takes what it sees in a file after this for what is written now.
+        return self.cpufreq(operation, path)
 
     def take_offline(self, *cpus: int) -> None:
         """As with ``echo 0 > /sys/devices/system/cpu/cpuN/online``."""

@@ -128,6 +128,37 @@ def test_slow_cpus_go_off_line(fresh: Callable[[], CpufreqNode]) -> None:
     assert node.state() == start
 
 
+@pytest.mark.parametrize("cap", [1_000_000, 2_500_000])
+def test_heat_while_the_group_grows(fresh: Callable[[], CpufreqNode], cap: int) -> None:
+    """
+    A cooling device holds every CPU down, to less than the low group may have at worst. What is asked for counts: the
+    group grows all the same, and once it is cool everything is as fast as it was meant to be.
+    """
+    node = fresh()
+    start = node.state()
+    cooling = node.root / "sys/class/thermal/cooling_device0"
+    cooling.mkdir(parents=True)
+    (cooling / "type").write_text("Processor\n")
+    (cooling / "cur_state").write_text("0\n")
+    with Life(node, Clock()) as life:
+        live(life, DAY[:5])
+        small = len(node.cpus_of(node.pods[1]))
+        node.cpufreq.cap = cap
+        (cooling / "cur_state").write_text("3\n")
+        live(life, (9,) * 8)
+        assert len(node.cpus_of(node.pods[1])) > small
+        live(life, (1,) * 6)
+        assert node.slow()
+        node.cpufreq.cap = None
+        (cooling / "cur_state").write_text("0\n")
+        live(life, (1,) * 12)
+        assert not node.slow() & node.cpus_of(node.pods[1])
+        assert not life.reports[-1].notes
+        life.stop()
+        assert not life.journal.originals
+    assert node.state() == start
+
+
 def test_it_ends_while_slow_cpus_are_off_line(fresh: Callable[[], CpufreqNode]) -> None:
     """
     What cannot be put back then is neither forgotten nor in the way of the rest. The CPU is slow when it comes back, as

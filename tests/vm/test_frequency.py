@@ -71,7 +71,8 @@ def node(guest: Machine) -> Node:
 def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> None:
     """
     The group grows with the load and shrinks without it; whatever fails meanwhile, at no instant may a high-priority
-    pod run on a slow CPU, and core-power is never off under turbo frequency. After SIGTERM, and after SIGKILL with
+    pod run on a slow CPU, core-power is never off under turbo frequency, and no register is written that is not in the
+    journal. After SIGTERM, and after SIGKILL with
     ``plimsoll restore``, every register and every setting is as before.
     """
     guest, agent, emulator, front, batch = node.guest, node.agent, node.emulator, node.front, node.batch
@@ -118,6 +119,7 @@ def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> Non
     print(f"{generation}: {len(log)} exchanges, {len(writes)} writes to cpusets, {len(seen)} instants, sizes {sizes}")
     assert broken(seen) == []
     assert not any(each["unprioritised"] for each in log)
+    assert [each["unknown"] for each in log if each["unknown"]] == []
     # Not a check of a node on which nothing happened.
     assert {small, 6} <= sizes
     assert len(seen) > ROUNDS

@@ -36,6 +36,12 @@ class CpufreqNode(Node):
         super().__init__(root, describe(Generation.MAILBOX, cores=4), pods)
         self.cpufreq = Cpufreq()
 
+    def have_table(self, *khz: int) -> None:
+        """The driver is one that knows these frequencies and no others, as acpi-cpufreq is."""
+        self.cpufreq = Cpufreq(table=khz)
+        for cpu in self.description.cpus:
+            (self.policy(cpu) / "scaling_available_frequencies").write_text(f"{' '.join(map(str, reversed(khz)))} \n")
+
     def state(self) -> dict[str, int | str | bytes]:
         """Every file of a policy that may be written, what was asked for by it, and every cpuset."""
         policies = [self.policy(cpu) for cpu in self.description.cpus]
@@ -64,6 +70,14 @@ class CpufreqNode(Node):
             self._in_journal(Target(TargetKind.UNIT, match[1]), _KNOBS[match[2]])
         # Last: it takes what it sees in a file after this for what is written now.
         return self.cpufreq(operation, path)
+
+    def heat(self, cap: int | None) -> None:
+        """A cooling device holds every CPU down to so many kHz; ``None``: it is not at work."""
+        self.cpufreq.cap = cap
+        device = self.root / "sys/class/thermal/cooling_device0"
+        device.mkdir(parents=True, exist_ok=True)
+        (device / "type").write_text("Processor\n")
+        (device / "cur_state").write_text(f"{int(cap is not None)}\n")
 
     def take_offline(self, *cpus: int) -> None:
         """As with ``echo 0 > /sys/devices/system/cpu/cpuN/online``."""

@@ -136,24 +136,60 @@ def test_heat_while_the_group_grows(fresh: Callable[[], CpufreqNode], cap: int) 
     """
     node = fresh()
     start = node.state()
-    cooling = node.root / "sys/class/thermal/cooling_device0"
-    cooling.mkdir(parents=True)
-    (cooling / "type").write_text("Processor\n")
-    (cooling / "cur_state").write_text("0\n")
     with Life(node, Clock()) as life:
         live(life, DAY[:5])
         small = len(node.cpus_of(node.pods[1]))
-        node.cpufreq.cap = cap
-        (cooling / "cur_state").write_text("3\n")
+        node.heat(cap)
         live(life, (9,) * 8)
         assert len(node.cpus_of(node.pods[1])) > small
         live(life, (1,) * 6)
         assert node.slow()
-        node.cpufreq.cap = None
-        (cooling / "cur_state").write_text("0\n")
+        node.heat(None)
         live(life, (1,) * 12)
         assert not node.slow() & node.cpus_of(node.pods[1])
         assert not life.reports[-1].notes
+        life.stop()
+        assert not life.journal.originals
+    assert node.state() == start
+
+
+def test_a_cap_that_nothing_tells_of(fresh: Callable[[], CpufreqNode]) -> None:
+    """
+    No cooling device is at work, yet every CPU is held down for a while, as by a power limit of the firmware: what
+    showed then is never given to a CPU of the high group, and nothing goes to and fro afterwards.
+    """
+    node = fresh()
+    with Life(node, Clock()) as life:
+        live(life, DAY[:5])
+        node.cpufreq.cap = 1_000_000
+        live(life, (1,) * 6)
+        node.cpufreq.cap = None
+        live(life, (1,) * 12)
+        assert node.slow()
+        life.results.clear()
+        live(life, (1,) * 12)
+        assert {each.outcome for each in life.results} == {Outcome.UNCHANGED}
+        # It cannot be told from somebody's wish, which is what stands in the end.
+        node.promised = False
+        life.stop()
+        assert not life.journal.originals
+
+
+def test_a_floor_between_two_frequencies(fresh: Callable[[], CpufreqNode]) -> None:
+    """The kernel takes the next higher one: that is asked for, so that it is known again after heat has hidden it."""
+    node = fresh()
+    node.have_table(800_000, 1_200_000, 2_000_000, 2_600_000, 4_600_000)
+    start = node.state()
+    config = {"window": 2, "coolDown": 1, "shrinkStep": 0.5, "highGroupMinMHz": 1500}
+    with Life(node, Clock(), config) as life:
+        live(life, DAY[:5])
+        floors = {node.cpufreq.asked(str(node.policy(cpu)))[0] for cpu in node.cpus_of(node.pods[1])}
+        assert floors == {2_000_000}
+        for cap in (1_900_000, None):
+            node.heat(cap)
+            # Every knob is looked at within ten seconds.
+            live(life, (1,) * 12)
+        assert Outcome.DRIFTED not in {each.outcome for each in life.results}
         life.stop()
         assert not life.journal.originals
     assert node.state() == start

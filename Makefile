@@ -52,7 +52,7 @@ soak: $(STAMPS)/dev ## An hour of pod churn and a hostile writer on a stock kern
 	PLIMSOLL_SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -m vm -s tests/vm/test_soak.py
 
 bench: $(STAMPS)/dev ## Ratios against named references, measured in one run
-	@for bench in observation scrape agent_cost pod_churn; do echo "== $$bench"; $(BIN)/python tests/bench/$$bench.py || exit 1; done
+	@for bench in observation scrape agent_cost pod_churn frequency; do echo "== $$bench"; $(BIN)/python tests/bench/$$bench.py || exit 1; done
 
 bench-overcommit: $(STAMPS)/dev ## Memory saved for each ms of waiting, beside the laws of others (root, Debian packages; hours)
 	$(BIN)/python -m tests.bench.overcommit $(BENCH_ARGS)

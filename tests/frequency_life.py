@@ -23,7 +23,7 @@ from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.probe import probe
 from plimsoll.kernel.speed_select import SpeedSelect
-from plimsoll.model.cpus import CpuSet, parse_cpus
+from plimsoll.model.cpus import CpuSet, format_cpus, parse_cpus
 from plimsoll.model.plan import Knob, Result, Target, TargetKind, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import Capability, NodeSample, Snapshot, SourceState
@@ -36,7 +36,7 @@ from plimsoll.simulator.speed_select import SpeedSelect as Model
 from plimsoll.simulator.speed_select_fault import Command, Fault
 from plimsoll.simulator.speed_select_hardware import MAILBOX_ASSOC_SHIFT, TURBO_FREQUENCY
 from plimsoll.simulator.speed_select_machine import Core, Generation, MachineDescription, describe
-from plimsoll.simulator.speed_select_sysfs import lay_out
+from plimsoll.simulator.speed_select_sysfs import FOLDER, lay_out
 from plimsoll.simulator.tree import Tree
 from plimsoll.sources.frequency import NodeFrequency
 from tests.acting import STATE, Clock
@@ -45,6 +45,8 @@ from tests.fixtures.hosts import trees
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from plimsoll.kernel.isst.device import Transport
 
 KUBEPODS = f"{CGROUP_ROOT}/kubepods.slice"
 SMALL = {"window": 2, "coolDown": 1, "shrinkStep": 0.5, "turboFrequency": "on"}
@@ -77,19 +79,21 @@ class Step(NamedTuple):
     usage: dict[int, float]
 
 
-class Machine:
+class Node:
     """
-    What outlives the agent: the folder, the registers, and the checker that is told of every change.
+    What outlives the agent: the folder, and the checker that is told of every change.
 
     ``deadly`` is the number of the step at which a life ends. A step changes something that outlives it: a command that
-    writes, or a write to a cpuset or the journal. Killed at a read, a process leaves what it left before the next step.
-    ``instants`` counts how often the promises were checked, and ``slow_seen`` are CPUs that ever were slow.
+    writes, or a write to a cpuset, a ceiling or the journal. Killed at a read, a process leaves what it left before the
+    next step. ``instants`` counts how often the promises were checked, and ``slow_seen`` are CPUs that ever were slow.
+    ``transport`` answers in the place of the device of Speed Select, where there is one; ``promised``: whether there is
+    anybody to keep what is promised.
     """
 
-    def __init__(self, root: Path, generation: Generation, pods: Sequence[SimulatedPod]) -> None:
+    def __init__(self, root: Path, description: MachineDescription, pods: Sequence[SimulatedPod]) -> None:
         self.root = root
         self.pods = {each.number: each for each in pods}
-        self.description = describe_small(generation)
+        self.description = description
         root.mkdir()
         (root / STATE).mkdir(parents=True)
         lay_out(Tree(str(root)), self.description)
@@ -97,41 +101,27 @@ class Machine:
         for path in ("kubepods.slice", *(each.path for each in pods)):
             tree |= trees.below(f"{CGROUP_ROOT}/{path}", {"cpuset.cpus": "\n", "cpu.weight": "100\n"})
         trees.write(root, tree)
-        # Without the interlocks, so that what was asked for is seen, and not what the hardware would have made of it.
-        self.model = Model(self.description, interlocked=False, observe=self._exchanged)
-        self.model.faults.append(Fault(self._before, times=None))
+        self.transport: Transport | None = None
+        self.online: CpuSet = frozenset(description.cpus)
+        self.promised = True
         self.deadly: int | None = None
         self.steps: list[str] = []
         self.instants = 0
         self.slow_seen: CpuSet = frozenset()
 
     def state(self) -> dict[str, int | str | bytes]:
-        """Every register and every cpuset."""
-        return {
-            **self.model.registers(),
-            **{each.path: (self.root / CGROUP_ROOT / each.path / "cpuset.cpus").read_bytes() for each in self._all()},
-        }
+        """Everything that must be as it was in the end; here every cpuset."""
+        return {each.path: (self.root / CGROUP_ROOT / each.path / "cpuset.cpus").read_bytes() for each in self._all()}
+
+    def slow(self) -> CpuSet:
+        """The CPUs online that are slow."""
+        raise NotImplementedError
 
     def cpus_of(self, pod: SimulatedPod) -> CpuSet:
         """Where the kernel lets a pod run."""
         # A file keeps the tail of a longer value for an instant; the kernel takes a line.
         line = (self.root / CGROUP_ROOT / pod.path / "cpuset.cpus").read_text().partition("\n")[0]
-        return parse_cpus(line) if line else frozenset(self.description.cpus)
-
-    def put_in_class(self, core: Core, clos: int) -> None:
-        """As somebody else would."""
-        shift = 0 if self.description.generation is Generation.TPMI else MAILBOX_ASSOC_SHIFT
-        self.model.hardware.poke(f"{core.package}/{core.domain}/assoc/{core.core}", clos << shift)
-
-    def slow(self) -> CpuSet:
-        """The CPUs of units in the low class."""
-        hardware = self.model.hardware
-        return frozenset(
-            cpu
-            for each in self.description.cores
-            if hardware.class_of(each.package, each.domain, each.core) == LOW_CLASS
-            for cpu in each.cpus
-        )
+        return (parse_cpus(line) & self.online if line else frozenset()) or self.online
 
     def check(self, where: str) -> None:
         """What must hold between any two changes."""
@@ -139,14 +129,10 @@ class Machine:
         slow = self.slow()
         self.slow_seen |= slow
         for pod in self._all():
-            if pod.priority is Priority.HIGH and self.cpus_of(pod) & slow:
+            if self.promised and pod.priority is Priority.HIGH and self.cpus_of(pod) & slow:
                 raise BrokenPromiseError(
                     f"{where}: pod {pod.number} may run on slow CPUs {sorted(self.cpus_of(pod) & slow)}"
                 )
-        hardware = self.model.hardware
-        for place, domain in hardware.domains.items():
-            if domain.features & TURBO_FREQUENCY and not hardware.prioritised(domain):
-                raise BrokenPromiseError(f"{where}: core-power is off under turbo frequency in {place}")
 
     def hook(self, operation: str, path: str) -> int:
         """For the host and the journal: called before each of their system calls."""
@@ -174,6 +160,54 @@ class Machine:
             raise Killed(name)
         self.steps.append(name)
 
+    def _in_journal(self, target: Target, knob: Knob) -> None:
+        known = _replay((self.root / STATE / "journal").read_bytes(), trees.BOOT_ID).originals
+        if not any(key.target == target and key.knob is knob for key in known):
+            raise BrokenPromiseError(f"{knob} of {target.path} is written before it is in the journal")
+
+
+class Machine(Node):
+    """One with Speed Select: ``model`` is its registers."""
+
+    def __init__(self, root: Path, generation: Generation, pods: Sequence[SimulatedPod]) -> None:
+        super().__init__(root, describe_small(generation), pods)
+        # Without the interlocks, so that what was asked for is seen, and not what the hardware would have made of it.
+        self.transport = self.model = Model(self.description, interlocked=False, observe=self._exchanged)
+        self.model.faults.append(Fault(self._before, times=None))
+
+    def state(self) -> dict[str, int | str | bytes]:
+        """Every register and every cpuset."""
+        return {**self.model.registers(), **super().state()}
+
+    def put_in_class(self, core: Core, clos: int) -> None:
+        """As somebody else would."""
+        shift = 0 if self.description.generation is Generation.TPMI else MAILBOX_ASSOC_SHIFT
+        self.model.hardware.poke(f"{core.package}/{core.domain}/assoc/{core.core}", clos << shift)
+
+    def slow(self) -> CpuSet:
+        """The CPUs of units in the low class."""
+        hardware = self.model.hardware
+        return self.online & frozenset(
+            cpu
+            for each in self.description.cores
+            if hardware.class_of(each.package, each.domain, each.core) == LOW_CLASS
+            for cpu in each.cpus
+        )
+
+    def check(self, where: str) -> None:
+        super().check(where)
+        hardware = self.model.hardware
+        for place, domain in hardware.domains.items():
+            if domain.features & TURBO_FREQUENCY and not hardware.prioritised(domain):
+                raise BrokenPromiseError(f"{where}: core-power is off under turbo frequency in {place}")
+
+    def have_online(self, cpus: CpuSet) -> None:
+        """Other CPUs are on line from now on. A core keeps its class meanwhile."""
+        self.online = cpus
+        (self.root / FOLDER / "online").write_text(f"{format_cpus(cpus)}\n")
+        self.model.kernel.offline = frozenset(self.description.cpus) - cpus
+        self.check("after CPUs went on or off line")
+
     def _before(self, command: Command) -> bool:
         """Seen before every command."""
         if command.write:
@@ -184,11 +218,6 @@ class Machine:
     def _exchanged(self, exchange: Exchange) -> None:
         if any(command.write for command, _ in exchange.commands):
             self.check(f"after {exchange.request}")
-
-    def _in_journal(self, target: Target, knob: Knob) -> None:
-        known = _replay((self.root / STATE / "journal").read_bytes(), trees.BOOT_ID).originals
-        if not any(key.target == target and key.knob is knob for key in known):
-            raise BrokenPromiseError(f"{knob} of {target.path} is written before it is in the journal")
 
 
 def _place(command: Command) -> tuple[Target, Knob]:
@@ -209,7 +238,7 @@ def _place(command: Command) -> tuple[Target, Knob]:
 class Life:
     """One process: it observes, decides and writes, and remembers nothing of an earlier one but the journal."""
 
-    def __init__(self, machine: Machine, clock: Clock, config: dict[str, object] | None = None) -> None:
+    def __init__(self, machine: Node, clock: Clock, config: dict[str, object] | None = None) -> None:
         self.machine = machine
         self.clock = clock
         section = FrequencySection.model_validate({"mode": "enforce", **(SMALL if config is None else config)})
@@ -232,7 +261,7 @@ class Life:
                     write=machine.append,
                 )
             )
-            speed_select = SpeedSelect(host, transport=machine.model, pause=self.clock.wait)
+            speed_select = SpeedSelect(host, transport=machine.transport, pause=self.clock.wait)
             self._source = NodeFrequency(host, speed_select, self.clock)
             self.capabilities: tuple[Capability, ...] = probe(
                 host, hierarchies, Kubepods.find(hierarchies), speed_select=speed_select

@@ -12,7 +12,8 @@ sizes for the same utilisation where it has a target:
     oracle     the same window ahead: it knows the future, and keeps what it will need again within the window
     bare       what each second needs, known beforehand: the least there can be, whatever it takes in moves
 
-``--tune`` takes the seeds the defaults were chosen on, ``--set window=60`` another configuration.
+Ends with 1 where a goal is missed. ``--tune`` takes the seeds the defaults were chosen on, ``--set window=60`` another
+configuration.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def measure(config: FrequencySection, seeds: Sequence[int]) -> dict[str, dict[st
     return found
 
 
-def report(found: Mapping[str, Mapping[str, Score]]) -> None:
+def report(found: Mapping[str, Mapping[str, Score]]) -> bool:
+    """Print all of it; whether every goal is met."""
     print(f"{'trace':<10} {'rule':<10} {'s below need':>12} {'unmet CPU-s':>12} {'over CPU-s':>11} {'moves/h':>8}")
     for shape, rules in found.items():
         for name, each in rules.items():
@@ -191,22 +193,25 @@ def report(found: Mapping[str, Mapping[str, Score]]) -> None:
             f"   told: unmet {rules['told'].unmet / rules['static'].unmet:.4%}"
         )
     ours = totals["policy"]
-    for what, value, goal in (
+    goals = (
         ("unmet demand of the static rule's", ours.unmet / totals["static"].unmet, UNMET_GOAL),
         ("CPU-seconds over need of the oracle's", ours.over / totals["oracle"].over, OVER_GOAL),
         ("moves of the threshold rule's", ours.moves / totals["threshold"].moves, 1.0),
-    ):
+    )
+    for what, value, goal in goals:
         print(f"{what}: {value:.4f}, goal {goal}: {'met' if value <= goal else 'missed'}")
+    return all(value <= goal for _, value, goal in goals)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="the seeds the defaults were chosen on")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="a key of the configuration")
     options = parser.parse_args()
     changes = {key: json.loads(value) for key, _, value in (each.partition("=") for each in options.set)}
-    report(measure(FrequencySection.model_validate(changes), TUNED if options.tune else REPORTED))
+    met = report(measure(FrequencySection.model_validate(changes), TUNED if options.tune else REPORTED))
+    return 0 if met else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -148,11 +148,11 @@ def test_a_unit_is_raised_after_a_kill(tmp_path: Path, cap: int | None) -> None:
         assert model.asked(str(tmp_path / FOLDER)) == (LOWEST, HIGHEST)
 
 
-def test_the_kernel_widens_an_empty_range(tmp_path: Path) -> None:
-    """A driver with a table keeps a frequency in the range: what it made of the ceiling is ours, and goes back."""
-    model = Cpufreq(table=(1_000_000, 2_000_000, HIGHEST))
+def test_a_table_rounds_down(tmp_path: Path) -> None:
+    """A driver with a table shows the next lower frequency of it: what it made of a ceiling is ours, and goes back."""
+    model = Cpufreq(table=(LOWEST, 1_000_000, 2_000_000, HIGHEST))
     with Agent(machine(tmp_path), fault=model) as agent:
-        assert later(agent, ceiling(900_000)) == {Outcome.CLAMPED, Outcome.UNCHANGED}
+        assert later(agent, ceiling(1_500_000)) == {Outcome.CLAMPED, Outcome.UNCHANGED}
         assert (tmp_path / FOLDER / "scaling_max_freq").read_text() == "1000000\n"
         agent.applier.restore(agent.clock() + 10)
         assert not agent.journal.originals

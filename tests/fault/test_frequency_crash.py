@@ -195,6 +195,36 @@ def test_somebody_else_manages_it(fresh: Callable[[], Machine]) -> None:
     assert machine.state() == start
 
 
+def test_a_package_goes_off_line(fresh: Callable[[], Machine]) -> None:
+    """
+    With the last CPU of a package its registers are out of reach. The group goes on breathing in what is left, and what
+    was written there goes back once its CPUs are there again.
+    """
+    machine = fresh()
+    start = machine.state()
+    every = machine.online
+    with Life(machine, Clock()) as life:
+        for use in DAY[:5]:
+            life.tick(Step({1: use / 2, 2: use / 2, 3: 4.0}))
+        gone = frozenset(cpu for each in machine.description.cores if each.package == 1 for cpu in each.cpus)
+        assert gone & machine.slow()
+        machine.have_online(every - gone)
+        for use in (1, 1):
+            life.tick(Step({1: use / 2, 2: use / 2, 3: 4.0}))
+        small = len(machine.cpus_of(machine.pods[1]))
+        for use in (4, 4, 4):
+            life.tick(Step({1: use / 2, 2: use / 2, 3: 4.0}))
+        assert len(machine.cpus_of(machine.pods[1])) > small
+        machine.have_online(every)
+        life.results.clear()
+        for use in (1, 1, 1, 1, 1):
+            life.tick(Step({1: use / 2, 2: use / 2, 3: 4.0}))
+        assert {each.outcome for each in life.results} <= {Outcome.OK, Outcome.UNCHANGED}
+        life.stop()
+        assert not life.journal.originals
+    assert machine.state() == start
+
+
 def test_the_checker_sees(fresh: Callable[[], Machine]) -> None:
     """What it is there to find it does find: a slow unit under a pod, core-power off under turbo frequency."""
     machine = fresh()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from plimsoll.simulator.speed_select_kernel import Kernel
 from plimsoll.simulator.speed_select_machine import Generation, MachineDescription, describe
 from plimsoll.terminal import Style
 from tests.isst import GENERATIONS, Rig, host, rig
+from tests.reference import DOCS
 
 
 @pytest.fixture(params=GENERATIONS, ids=lambda each: each.value)
@@ -325,3 +329,20 @@ def test_instruction_sets_keep_their_number() -> None:
     buckets = Buckets.filled([2, 0, 6, 8], [[46, 9, 40, 0], [0, 0, 0, 0], [42, 9, 36, 0], [0, 0, 0, 0]])
     assert buckets == Buckets((2, 6), ((46, 40), (0, 0), (42, 36)))
     assert Buckets.filled([], [[38, 0, 36]]) == Buckets((), ((38, 36),))
+
+
+def test_the_documents_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program of docs/speed-select.md runs, with nothing but the standard library, and says what is there."""
+    (program,) = re.findall(r"^```python\n(.*?)^```$", (DOCS / "speed-select.md").read_text(), re.MULTILINE | re.DOTALL)
+    model = SpeedSelect(describe(Generation.TPMI))
+    program = program.replace('HostFs("/")', "files").replace("detect(host)", "detect(host, transport=model)")
+    with host(tmp_path / "node", model.machine) as files:
+        exec(program, {"files": files, "model": model})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(model.hardware.domains) + len(model.machine.cores)
+    assert "0/0 CorePower(supported=True, enabled=False, ordered=False, heeded=False)" in lines
+    assert lines[-1].startswith("1/")
+
+    script = "import sys, plimsoll.kernel.isst.survey, plimsoll.kernel.isst.registers as _; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"pydantic", "yaml", "kubernetes", "structlog", "prometheus_client", "cgroupspy"} & set(loaded)

@@ -22,6 +22,7 @@ from plimsoll.simulator.power import Load, core_watts, curve, package_watts, uni
 from plimsoll.simulator.simulate import add_arguments
 from plimsoll.simulator.traces import SHAPES, trace
 from tests.bench.frequency import RULES, Score, case_of, score
+from tests.reference import DOCS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -78,9 +79,9 @@ def test_traces(shape: str) -> None:
     assert statistics.stdev(first) > 0.02
 
 
-@pytest.mark.parametrize("shape", ["step", "bursty"])
+@pytest.mark.parametrize("shape", list(SHAPES))
 def test_the_goals_in_small(shape: str) -> None:
-    """One seed of two of the traces of tests/bench/frequency.py: the three goals of the whole hold."""
+    """One seed of each trace of tests/bench/frequency.py: the three goals of the whole hold for every one of them."""
     case = case_of(shape, 5, FrequencySection())
     found: dict[str, Score] = {name: score(case, RULES[name]) for name in ("policy", "static", "threshold", "oracle")}
     ours = found["policy"]
@@ -120,6 +121,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(ET.parse(out / "group.svg").findall(f"{SVG}path")) == 3
     assert run(*arguments) == 0
     assert "saved percent" in capsys.readouterr().out
+
+
+def test_the_documents_pictures(tmp_path: Path) -> None:
+    """Those of docs/policies/frequency.md are what the command draws without any option."""
+    assert run("--output", str(tmp_path)) == 0
+    for name in ("power", "group"):
+        assert (DOCS / f"policies/frequency-{name}.svg").read_text() == (tmp_path / f"{name}.svg").read_text()
 
 
 def test_the_agents_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

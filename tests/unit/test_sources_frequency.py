@@ -110,6 +110,26 @@ def test_a_machine_that_does_not_answer_after_hotplug(tmp_path: Path) -> None:
         assert source.sample().backend is Backend.CPUFREQ
 
 
+def test_a_cpu_whose_policy_comes_late(tmp_path: Path) -> None:
+    """A CPU is on line before cpufreq knows of it: it is a unit some seconds later all the same."""
+    description, clock = machine(Generation.MMIO), Clock()
+    last = max(description.cpus)
+    with host(tmp_path / "node", description) as here:
+        online, affected = (
+            tmp_path / f"node/{CPUS}" / each for each in ("online", f"cpufreq/policy{last}/affected_cpus")
+        )
+        online.write_text(f"0-{last - 1}\n")
+        affected.write_text("\n")
+        source = NodeFrequency(here, SpeedSelect(here), clock)
+        source.sample()
+        clock.now += 5
+        online.write_text(f"0-{last}\n")
+        assert last not in frozenset().union(*(each.cpus for each in source.sample().units))
+        affected.write_text(f"{last}\n")
+        clock.now += 3
+        assert last in frozenset().union(*(each.cpus for each in source.sample().units))
+
+
 def test_what_stands_in_is_old_once() -> None:
     """Each name by itself: one failure keeps the value with its age, a good read ends that, two in a row drop it."""
     kept: Kept[str, int] = Kept()

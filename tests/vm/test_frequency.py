@@ -14,19 +14,17 @@ from typing import Any
 
 import pytest
 
-from plimsoll.model.cpus import CpuSet, parse_cpus
-from tests.vm.agent import CONFIG, PORT, Agent
-from tests.vm.cpusets import Witness
+from plimsoll.model.cpus import CpuSet
+from tests.vm.agent import CONFIG, PORT
 from tests.vm.image import Image
 from tests.vm.isst.emulator import KERNEL_ARGUMENTS, Emulator, processor
 from tests.vm.isst.promises import broken, instants
 from tests.vm.machine import Machine
-from tests.vm.pods import Pod
+from tests.vm.steered import ALL, Steered
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 SAPPHIRE_RAPIDS = 143
-ALL = frozenset(range(8))
 # One core in two packages, each of two cores with two threads; seconds in the place of minutes.
 ENFORCE = (
     f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\n"
@@ -51,35 +49,12 @@ def guest(guest_image: Image) -> Iterator[Machine]:
         yield machine
 
 
-class Node:
-    """The pods of one guest, its registers, and the kernel's word on cpusets."""
+class Node(Steered):
+    """The pods of one guest, and its registers."""
 
     def __init__(self, guest: Machine) -> None:
-        self.guest = guest
-        self.agent = Agent(guest)
+        super().__init__(guest)
         self.emulator = Emulator(guest)
-        self.front = Pod(guest, 1, "front", priority="high")
-        self.batch = Pod(guest, 2, "batch", "BestEffort", "low")
-        self.plain = Pod(guest, 3, "plain")
-        for pod in (self.front, self.batch, self.plain):
-            # The container's cpuset, as the kubelet's CPU manager writes it; it brings the controller to the pod.
-            pod.start("AllowedCPUs=0-7")
-        for pod in (self.front, self.batch, self.plain):
-            pod.wait()
-        self.witness = Witness(guest)
-
-    def cpus(self, pod: Pod) -> CpuSet:
-        text = self.guest.sh(f"cat /sys/fs/cgroup/{pod.slice_path}/cpuset.cpus").strip()
-        return parse_cpus(text) if text else ALL
-
-    def wait_for_cpus(self, pod: Pod, comparison: str, count: int) -> None:
-        """Until the pod's cpuset has so many CPUs (a shell comparison such as -ge)."""
-        file = f"/sys/fs/cgroup/{pod.slice_path}/cpuset.cpus"
-        # Empty: not steered yet, or not any more.
-        counted = f"tr , '\\n' < {file} | awk -F- 'NF {{ n += NF > 1 ? $2 - $1 + 1 : 1 }} END {{ print n + 0 }}'"
-        self.guest.sh(
-            f'until n=$({counted}); [ "$n" -gt 0 ] && [ "$n" {comparison} {count} ]; do sleep 0.5; done', timeout=240
-        )
 
     def slow(self) -> CpuSet:
         """The CPUs that are slow now."""
@@ -92,29 +67,18 @@ def node(guest: Machine) -> Node:
     return Node(guest)
 
 
-def assert_back(node: Node, start: dict[str, str]) -> None:
-    """
-    Every setting is as it was, but for cpusets that were empty: with tasks in its cgroup one never is again (ENOSPC).
-
-    All CPUs stand there then, which comes to the same.
-    """
-    left = node.agent.script("settings.py")
-    found = {path: (start[path], left.get(path)) for path in start if start[path] != left.get(path)}
-    named = {f"/sys/fs/cgroup/{pod.slice_path}/cpuset.cpus" for pod in (node.front, node.batch)}
-    assert {path: each for path, each in found.items() if path not in named or each != ("", "0-7")} == {}
-
-
 @pytest.mark.parametrize("generation", MACHINES)
 def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> None:
     """
     The group grows with the load and shrinks without it; whatever fails meanwhile, at no instant may a high-priority
-    pod run on a slow CPU, and core-power is never off under turbo frequency. After SIGTERM, and after SIGKILL with
+    pod run on a slow CPU, core-power is never off under turbo frequency, and no register is written that is not in the
+    journal. After SIGTERM, and after SIGKILL with
     ``plimsoll restore``, every register and every setting is as before.
     """
     guest, agent, emulator, front, batch = node.guest, node.agent, node.emulator, node.front, node.batch
     emulator.start(MACHINES[generation])
     guest.push(CONFIG, ENFORCE)
-    start, before = agent.script("settings.py"), emulator.registers()
+    start, before = node.settings(), emulator.registers()
     seen_before = len(node.witness.writes())
 
     agent.start()
@@ -149,12 +113,13 @@ def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> Non
     log, writes = emulator.log(), node.witness.writes()[seen_before:]
 
     assert emulator.registers() == before
-    assert_back(node, start)
+    node.assert_back(start)
     seen = instants(log, writes, [front.slice], ALL)
     sizes = {len(each.high[front.slice]) for each in seen}
     print(f"{generation}: {len(log)} exchanges, {len(writes)} writes to cpusets, {len(seen)} instants, sizes {sizes}")
     assert broken(seen) == []
     assert not any(each["unprioritised"] for each in log)
+    assert [each["unknown"] for each in log if each["unknown"]] == []
     # Not a check of a node on which nothing happened.
     assert {small, 6} <= sizes
     assert len(seen) > ROUNDS
@@ -168,5 +133,5 @@ def test_promises_hold_under_load_and_faults(node: Node, generation: str) -> Non
     restored = agent.plimsoll("restore")
     assert restored.status == 0, restored.stderr
     assert emulator.registers() == before
-    assert_back(node, start)
+    node.assert_back(start)
     assert [line for line in agent.log() if line["level"] == "error"] == []

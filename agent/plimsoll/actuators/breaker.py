@@ -14,7 +14,7 @@ from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Target
 
 # These say something of the cgroup or of this process, not of the knob.
-_NOT_THE_KNOB = frozenset({Outcome.OK, Outcome.CLAMPED, Outcome.BUSY, Outcome.GONE, Outcome.MISSING})
+_NOT_THE_KNOB = frozenset({Outcome.OK, Outcome.CLAMPED, Outcome.BUSY, Outcome.OFFLINE, Outcome.GONE, Outcome.MISSING})
 _NOT_ITS_ERRNO = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 

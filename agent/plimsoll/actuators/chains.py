@@ -5,8 +5,9 @@ from __future__ import annotations
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Result, Write
 
-# The kernel may keep another value than it was given; of a cgroup that is gone nothing can depend.
-_FINE = frozenset({Outcome.OK, Outcome.UNCHANGED, Outcome.CLAMPED, Outcome.GONE})
+# The kernel may keep another value than it was given; of a cgroup that is gone nothing can depend, nor of what is slow
+# or fast where nobody can run.
+_FINE = frozenset({Outcome.OK, Outcome.UNCHANGED, Outcome.CLAMPED, Outcome.GONE, Outcome.OFFLINE})
 
 
 class Chains:

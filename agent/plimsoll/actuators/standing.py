@@ -16,6 +16,7 @@ from typing import NamedTuple
 from plimsoll.actuators.backoff import Backoff
 from plimsoll.actuators.breaker import Breaker
 from plimsoll.actuators.holding import Holding
+from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Result, Target, Write
 
@@ -70,12 +71,13 @@ class Standing:
 
     def failed(self, write: Write, outcome: Outcome, code: int, now: float) -> None:
         """A write, or the look before it, came to nothing."""
-        if outcome is Outcome.BUSY:
-            # May have passed by the next tick.
+        if outcome in (Outcome.BUSY, Outcome.OFFLINE):
+            # May have passed by the next tick; a CPU that comes back is not to stay slow for longer than that.
             return
         self._failures[write.key] = Failure(write.value, outcome, code)
         self._retry.again(write.key, now)
-        self.breaker.refused(write.target, write.knob, outcome, code, now)
+        if not _of_hardware(write.knob):
+            self.breaker.refused(write.target, write.knob, outcome, code, now)
 
     def succeeded(self, place: Place) -> None:
         """The kernel took a write. If it had not for long, what it refused before may be tried again."""
@@ -90,7 +92,7 @@ class Standing:
         """HELD, when this write is not to be tried now. An original goes back even where a knob is given up on."""
         failure = self._failures.get(write.key)
         if failure is not None:
-            if failure.outcome is Outcome.REJECTED:
+            if failure.outcome is Outcome.REJECTED and not _of_hardware(write.knob):
                 # The same value would be refused again, another one need not be.
                 waits = failure.value == write.value
             else:
@@ -113,3 +115,12 @@ class Standing:
         self._retry.prune(live)
         for place in self._failures.keys() - live:
             del self._failures[place]
+
+
+def _of_hardware(knob: Knob) -> bool:
+    """
+    Whether it is a register behind firmware: how that answers says nothing of the value, nor of the next second.
+
+    A firmware that is at a loss for a moment answers as for a value it will never take, and so for all cores at once.
+    """
+    return KNOBS[knob].register is not None

@@ -13,10 +13,12 @@ from typing import NamedTuple
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.topology import read_integer
 from plimsoll.model.cpus import CpuSet
+from plimsoll.model.outcome import Outcome
 
 ROOT = "sys/devices/system/cpu/cpufreq"
 _POLICY = re.compile(r"policy([0-9]{1,4})", re.ASCII)
 _KHZ = 1000
+_HIGHEST_CPU = 9999
 
 
 class FrequencyPolicy(NamedTuple):
@@ -25,7 +27,8 @@ class FrequencyPolicy(NamedTuple):
 
     ``lowest`` and ``highest`` are the hardware's, ``minimum`` and ``maximum`` what is in force. ``base`` is without
     turbo. ``efficient`` is the lowest frequency below which nothing is saved (AMD's lowest non-linear one).
-    ``preferences`` are the words ``energy_performance_preference`` takes.
+    ``preferences`` are the words ``energy_performance_preference`` takes. ``steps``: the only frequencies there are,
+    ascending; empty where the driver knows no table.
     """
 
     name: str
@@ -38,6 +41,7 @@ class FrequencyPolicy(NamedTuple):
     minimum: int | None = None
     maximum: int | None = None
     preferences: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
 
 
 def read_policies(host: HostFs) -> tuple[FrequencyPolicy, ...]:
@@ -63,6 +67,16 @@ def read_maximum(host: HostFs, policy: str) -> int | None:
     return _megahertz(host, f"{ROOT}/{policy}/scaling_max_freq")
 
 
+def idle(host: HostFs, policy: str) -> bool:
+    """
+    Whether all of a policy's CPUs are off line. Its files stay, and what was asked for with them.
+
+    Reading or writing any of them is EBUSY then; older kernels show no CPU there.
+    """
+    reading = host.read(f"{ROOT}/{policy}/affected_cpus")
+    return reading.outcome is Outcome.BUSY or (reading.text() or "0").strip() == ""
+
+
 def _policy(host: HostFs, name: str, cpus: CpuSet) -> FrequencyPolicy:
     folder = f"{ROOT}/{name}"
     return FrequencyPolicy(
@@ -75,6 +89,7 @@ def _policy(host: HostFs, name: str, cpus: CpuSet) -> FrequencyPolicy:
         efficient=_megahertz(host, f"{folder}/amd_pstate_lowest_nonlinear_freq"),
         minimum=_megahertz(host, f"{folder}/scaling_min_freq"),
         maximum=read_maximum(host, name),
+        steps=tuple(sorted(each // _KHZ for each in _integers(host, f"{folder}/scaling_available_frequencies"))),
         preferences=tuple((host.read(f"{folder}/energy_performance_available_preferences").text() or "").split()),
     )
 
@@ -86,5 +101,9 @@ def _megahertz(host: HostFs, path: str) -> int | None:
 
 def _spaced(host: HostFs, path: str) -> CpuSet:
     """``affected_cpus`` is the one list of CPUs that the kernel prints with spaces."""
+    return frozenset(each for each in _integers(host, path) if each <= _HIGHEST_CPU)
+
+
+def _integers(host: HostFs, path: str) -> list[int]:
     words = (host.read(path).text() or "").split()
-    return frozenset(int(word) for word in words if word.isdecimal() and len(word) <= 4)
+    return [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) <= 9]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from plimsoll.kernel.cap import lifted
 from plimsoll.kernel.cgroup import Hierarchies, Mode
+from plimsoll.kernel.cpufreq import idle
 from plimsoll.kernel.disk_knob import DiskKnob
 from plimsoll.kernel.hostfs import Directory, HostFs
 from plimsoll.kernel.isst.registers import Registers
@@ -54,7 +55,7 @@ class Knobs:
         """
         The knob's file or register, to be closed by the caller, or why there is none.
 
-        MISSING: this kernel or host lacks it; GONE: there is no such cgroup (any more).
+        MISSING: this kernel or host lacks it; GONE: there is no such cgroup (any more); OFFLINE: its CPUs are off line.
         """
         spec = KNOBS[knob]
         if spec.register is not None:
@@ -66,7 +67,11 @@ class Knobs:
             return KdamondsKnob.of(self._host, target)
         if target.cgroup is None:
             file = spec.file_of(target)
-            return Outcome.MISSING if file is None else _checked(KnobFile(self._host, file, None))
+            if file is None:
+                return Outcome.MISSING
+            if spec.cpufreq is not None and idle(self._host, target.path):
+                return Outcome.OFFLINE
+            return _checked(KnobFile(self._host, file, None))
         home = self._home(spec)
         if home is None or bool(target.disk) != (spec.unlimited is not None):
             return Outcome.MISSING

@@ -14,6 +14,7 @@ from plimsoll.model.cpus import CpuSet, parse_cpus
 
 CPU_ROOT = "sys/devices/system/cpu"
 POSSIBLE = f"{CPU_ROOT}/possible"
+PRESENT = f"{CPU_ROOT}/present"
 NODE_ROOT = "sys/devices/system/node"
 _NODE = re.compile(r"node([0-9]{1,5})", re.ASCII)
 _INDEX = re.compile(r"index[0-9]{1,2}", re.ASCII)

@@ -31,7 +31,7 @@ class Unit(NamedTuple):
     ``targets`` are the paths of what is written to change it, the name alone if there are none: SMT siblings may have a
     cpufreq policy each. ``cpus`` are those online. ``numa`` and ``cache`` (the last-level cache's id) are ``None``
     where the kernel does not say. ``lowest``/``base``/``highest``: MHz, ``None`` when unknown; ``highest`` is with
-    turbo.
+    turbo. ``steps``: the only frequencies there are, ascending, where cpufreq knows a table.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Unit(NamedTuple):
     base: int | None = None
     highest: int | None = None
     targets: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
 
 
 class Bucket(NamedTuple):

@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     ESCAPED = "escaped"  # the path left the tree it must stay in: EXDEV, ELOOP
     MALFORMED = "malformed"  # read, but not in a format this version knows
     STUCK = "stuck"  # no answer before the deadline
+    OFFLINE = "offline"  # of what sets frequencies: none of its CPUs is on line, so neither read nor written
     FAILED = "failed"  # any other errno
     # Only of writes:
     UNCHANGED = "unchanged"  # the value stood there already: nothing was written

@@ -53,6 +53,16 @@ def shared_floor(units: Sequence[Unit], choice: Literal["auto"] | int) -> int:
     return _stepped(choice if base is None else min(choice, base))
 
 
+def unit_floor(unit: Unit, choice: Literal["auto"] | int) -> int:
+    """
+    The same for one unit of cpufreq, never below what it can do: of its table the next higher frequency.
+
+    The kernel would take that one in any case, and show another floor than was asked for.
+    """
+    floor = max(shared_floor([unit], choice), unit.lowest or 0)
+    return next((each for each in unit.steps if each >= floor), floor)
+
+
 def shared_lowest(units: Sequence[Unit], ceiling: int) -> int:
     """The floor of the low group's class of service: the hardware's own, or 0."""
     found = [each.lowest for each in units if each.lowest is not None]

@@ -29,15 +29,16 @@ RETRY_SECONDS = 60.0
 class Groups(NamedTuple):
     """
     ``high`` and ``low`` are unit names; what is in neither is drained, or nobody's, and fast. ``touched``: units that
-    ever were low. Times are monotonic seconds: ``raising``: since when a unit is being made fast, until it has shown
-    long enough that it is; ``refused``: until when one that did not become fast is left alone. ``pending``:
-    high-priority pods without a cgroup, ``strays``: ones that can be on slow CPUs, each with since when, and
-    ``strayed``: when there last was one too long.
+    ever were low; ``raised``: that ever were made fast. Times are monotonic seconds: ``raising``: since when a unit is
+    being made fast, until it has shown long enough that it is; ``refused``: until when one that did not become fast is
+    left alone. ``pending``: high-priority pods without a cgroup, ``strays``: ones that can be on slow CPUs, each with
+    since when, and ``strayed``: when there last was one too long.
     """
 
     high: frozenset[str] = frozenset()
     low: frozenset[str] = frozenset()
     touched: frozenset[str] = frozenset()
+    raised: frozenset[str] = frozenset()
     raising: tuple[tuple[str, float], ...] = ()
     refused: tuple[tuple[str, float], ...] = ()
     pending: tuple[tuple[str, float], ...] = ()
@@ -95,6 +96,7 @@ def settle(before: Groups, ground: Ground) -> Groups:
         high=(before.high & names) - low,
         low=low,
         touched=before.touched & names,
+        raised=before.raised & names,
         raising=before.raising,
         refused=tuple(sorted(refused.items())),
         pending=first_seen(ground.pods.pending, before.pending, now),
@@ -116,11 +118,12 @@ def regroup(before: Groups, settled: Groups, high: frozenset[str], ground: Groun
     low = (settled.low - high) | drained
     young = {name for name, since in settled.raising if ground.now - since < REFUSED_SECONDS}
     slow = before.low | seen_slow(ground) | young
-    raising = (each.name for each in ground.units if each.name not in low and each.name in slow)
+    raising = tuple(each.name for each in ground.units if each.name not in low and each.name in slow)
     return settled._replace(
         high=high,
         low=low,
         touched=settled.touched | low,
+        raised=settled.raised | frozenset(raising),
         raising=first_seen(raising, settled.raising, ground.now),
     )
 

@@ -15,7 +15,7 @@ from plimsoll.model.cpus import CpuSet, format_cpus
 from plimsoll.model.frequency import Backend, Unit
 from plimsoll.model.plan import Knob, Target, TargetKind, Write, cgroup
 from plimsoll.model.snapshot import PodSample
-from plimsoll.policies.frequency_ceiling import shared_ceiling, shared_floor, shared_lowest
+from plimsoll.policies.frequency_ceiling import shared_ceiling, shared_floor, shared_lowest, unit_floor
 from plimsoll.policies.frequency_groups import HIGH_CLASS, LOW_CLASS, Ground, Groups
 from plimsoll.policies.frequency_roles import Home, node_of
 
@@ -92,13 +92,14 @@ def _policy(
             yield _write(scheme, (target, Knob.ENERGY_PREFERENCE), "power", LOWER, why)
         return
     # These files show what is in force, not what was asked for. A unit that never was slow is left as it is found:
-    # a limit of the moment, by heat say, would be taken for its original.
-    if unit.highest is not None and (unit.name in groups.touched or unit.name in raising):
+    # a limit of the moment, by heat say, would be taken for its original. One that was raised from such a limit stays
+    # asked for: to give up the wish would be to put that limit back, for good.
+    if unit.highest is not None and unit.name in groups.touched | groups.raised:
         top = str(unit.highest * 1000)
         write = _write(scheme, (target, Knob.SCALING_MAX_FREQ), top, RAISE, _standing(unit, scheme))
         yield write._replace(chain=scheme.policy) if unit.name in raising else write
     if config.high_group_min_mhz != "auto" and unit.name in groups.high:
-        floor = max(shared_floor([unit], config.high_group_min_mhz), unit.lowest or 0)
+        floor = unit_floor(unit, config.high_group_min_mhz)
         yield _write(scheme, (target, Knob.SCALING_MIN_FREQ), str(floor * 1000), RAISE, _standing(unit, scheme))
 
 

@@ -2,7 +2,8 @@
 What the kernel's cpufreq makes of the limits that are written to its policies, on a folder that has their files.
 
 A policy keeps what was asked for, and its files show what is in force: the lowest of all ceilings, heat among them, and
-the highest of all floors, both within what the hardware can do. It knows no driver and sets no frequency.
+the highest of all floors, both within what the hardware can do. It knows no driver and sets no frequency. A guest with
+the real one says the same of every value that is tried (tests/vm/test_cpufreq.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+_FILE: Final = re.compile(r"(.*/cpufreq/policy[0-9]+)/[^/]+", re.ASCII)
 _LIMIT: Final = re.compile(r"(.*/cpufreq/policy[0-9]+)/scaling_(min|max)_freq", re.ASCII)
 
 
@@ -33,15 +35,21 @@ class Cpufreq:
 
     ``cap``: a ceiling (kHz) from elsewhere in the kernel, ``None`` for none; it may be changed at any time. ``table``:
     the frequencies the driver knows, where it knows no others. ``refuses``: every write is answered EPERM.
+    ``inactive``: folders of policies without an online CPU: their files stay, what was asked for stays, and all that
+    can be had of them is EBUSY (show() and store() of drivers/cpufreq/cpufreq.c).
     """
 
     def __init__(self, *, table: tuple[int, ...] = (), cap: int | None = None, refuses: bool = False) -> None:
         self.cap = cap
         self.refuses = refuses
+        self.inactive: set[str] = set()
         self._table = tuple(sorted(table))
         self._policies: dict[str, _Policy] = {}
 
     def __call__(self, operation: str, path: str) -> int:
+        folder = _FILE.fullmatch(path)
+        if folder is not None and folder[1] in self.inactive and operation in ("read", "write"):
+            return errno.EBUSY
         match = _LIMIT.fullmatch(path)
         if match is None or operation == "truncate":
             # Between a write and the cut of what is left of a longer value: one write for the kernel.
@@ -82,9 +90,10 @@ class Cpufreq:
         ceiling = max(ceiling, policy.lowest)
         # A floor above the ceiling does not lift it (cpufreq_verify_within_limits).
         floor = min(max(policy.floor, policy.lowest), ceiling)
-        if self._table and not any(floor <= each <= ceiling for each in self._table):
-            # cpufreq_frequency_table_verify: a range without any frequency is widened to the next one.
-            ceiling = next((each for each in self._table if each > ceiling), ceiling)
+        if self._table:
+            # cpufreq_set_policy, since Linux 5.16: neither limit is shown between two frequencies of the table.
+            ceiling = max((each for each in self._table if each <= ceiling), default=ceiling)
+            floor = min(next((each for each in self._table if each >= floor), ceiling), ceiling)
         return floor, ceiling
 
 

@@ -7,7 +7,8 @@ Requests, by what to ``do``:
 
 - ``machine``: start anew with ``machine``, ``kernel`` and ``set``, the arguments of describe(), Kernel and SpeedSelect
 - ``registers``, ``log``: what they hold, and the exchanges since the start: when each was over (CLOCK_MONOTONIC), which
-  CPUs were ``slow`` then, and whether any domain had turbo frequency on with core-power off (``unprioritised``)
+  CPUs were ``slow`` then, whether any domain had turbo frequency on with core-power off (``unprioritised``), and which
+  of the registers written were not in the agent's journal then (``unknown``): while it asks it cannot write there
 - ``poke``: a foreign hand; the ``register`` and its ``value``, at once or before the ``step``-th ioctl
 - ``fault``: one of speed_select_fault's by ``name``, with its ``arguments``
 - ``calm``: what has not gone wrong by now does not any more
@@ -27,6 +28,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cuse import Cuse
 
+from plimsoll.actuators.replay import replay
+from plimsoll.model.plan import Knob
 from plimsoll.policies.frequency_groups import LOW_CLASS
 from plimsoll.simulator import speed_select_fault
 from plimsoll.simulator.speed_select import Exchange, SpeedSelect
+from plimsoll.simulator.speed_select_fault import Command
 from plimsoll.simulator.speed_select_hardware import TURBO_FREQUENCY
 from plimsoll.simulator.speed_select_kernel import Kernel
 from plimsoll.simulator.speed_select_machine import Generation, describe
@@ -46,6 +51,8 @@ from plimsoll.simulator.tree import Tree
 
 NAME = "isst_interface"
 _SYS_ADMIN = 21
+JOURNAL = Path("/run/plimsoll/journal")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class KilledError(Exception):
@@ -131,7 +138,7 @@ class Server:
         # Nobody is there to see it; the write must not be done.
         raise KilledError
 
-    def _note(self, _exchange: Exchange) -> None:
+    def _note(self, exchange: Exchange) -> None:
         self._times.append(time.monotonic_ns())
         hardware = self._model.hardware
         cores = self._model.machine.cores
@@ -143,8 +150,30 @@ class Server:
                     domain.features & TURBO_FREQUENCY and not hardware.prioritised(domain)
                     for domain in hardware.domains.values()
                 ),
+                "unknown": unknown(command for command, error in exchange.commands if command.write and not error),
             }
         )
+
+
+def unknown(commands: Iterable[Command]) -> list[str]:
+    """Of these writes, the registers whose originals are not in the journal of an agent on this machine."""
+    written = {place(each) for each in commands}
+    if not written:
+        return []
+    data = JOURNAL.read_bytes() if JOURNAL.exists() else b""
+    known = {(str(key.knob), key.target.path) for key in replay(data, BOOT_ID.read_text().strip()).originals}
+    return sorted(" ".join(each) for each in written - known)
+
+
+def place(command: Command) -> tuple[str, str]:
+    """Knob and address, as in the journal."""
+    kind, _, number = command.register.partition("/")
+    if kind == "assoc":
+        return Knob.CLOS_ASSOCIATION, f"{command.package}/{command.domain}/{number}"
+    if kind == "clos":
+        return Knob.CLOS_PARAMETERS, f"{command.package}/{command.domain}/{number}"
+    knob = {"features": Knob.TURBO_FREQUENCY, "msr": Knob.TURBO_LIMITS}.get(kind, Knob.CORE_POWER)
+    return knob, str(command.package)
 
 
 def sys_admin(pid: int) -> bool:

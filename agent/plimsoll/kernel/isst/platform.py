@@ -24,7 +24,7 @@ from plimsoll.kernel.isst.state import Answer, Domain, PlatformInfo, Unit
 from plimsoll.kernel.isst.tpmi import Tpmi
 from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.reason import Reason, reason_of
-from plimsoll.kernel.topology import CPU_ROOT, read_integer, read_online
+from plimsoll.kernel.topology import CPU_ROOT, PRESENT, read_cpus, read_integer, read_online
 from plimsoll.model.cpus import CpuSet
 from plimsoll.model.frequency import Backend
 from plimsoll.model.outcome import Outcome
@@ -55,7 +55,8 @@ class Platform(NamedTuple):
 
     ``domains`` are in order of (package, domain); of the TPMI generation also those without CPUs, whose classes of
     service count for the package. ``units`` cover the CPUs that are online, in order of (package, domain, core).
-    ``unmapped``: online CPUs of which is not known where they are.
+    ``unmapped``: online CPUs of which is not known where they are. ``partly``: some of the machine's CPUs are off line,
+    so that domains may be missing here for the time being.
     """
 
     info: PlatformInfo
@@ -64,6 +65,7 @@ class Platform(NamedTuple):
     domains: tuple[Domain, ...]
     units: tuple[Unit, ...]
     unmapped: CpuSet = frozenset()
+    partly: bool = False
 
     @classmethod
     def detect(
@@ -117,7 +119,9 @@ class Platform(NamedTuple):
             )
         first = {(unit.package, unit.domain): min(unit.cpus) for unit in reversed(units)}
         domains = sorted([*bare, *(Domain(*place, cpu) for place, cpu in first.items())])
-        return cls(info, generation, binding, tuple(domains), units, frozenset(packages) - frozenset(places))
+        unmapped = frozenset(packages) - frozenset(places)
+        partly = bool((read_cpus(host, PRESENT) or frozenset()) - packages.keys())
+        return cls(info, generation, binding, tuple(domains), units, unmapped, partly)
 
     @property
     def packages(self) -> tuple[int, ...]:

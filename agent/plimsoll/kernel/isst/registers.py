@@ -49,10 +49,13 @@ class Registers:
         self._domains = {(each.package, each.domain): each for each in platform.domains}
 
     def read(self, knob: Knob, address: str) -> Reading:
-        """What stands there, as one line; MISSING where this machine has no such register."""
+        """
+        What stands there, as one line; MISSING where this machine has no such register, OFFLINE where it may have one
+        that is out of reach until CPUs come on line again.
+        """
         place = self._place(knob, address)
         if place is None:
-            return Reading(None, Outcome.MISSING)
+            return Reading(None, self._absent(knob, address))
         package, domain, number = place
         if knob is Knob.CLOS_ASSOCIATION and domain is not None:
             return _reading(self._binding.associations([Slot(domain, number)])[0].map(str))
@@ -83,7 +86,7 @@ class Registers:
         """
         place = self._place(knob, address)
         if place is None:
-            return Outcome.MISSING, 0
+            return self._absent(knob, address), 0
         package, domain, number = place
         try:
             if knob is Knob.CLOS_ASSOCIATION and domain is not None:
@@ -97,10 +100,14 @@ class Registers:
             return Outcome.REJECTED, errno.EINVAL
         return answer.outcome, answer.errno
 
+    def _absent(self, knob: Knob, address: str) -> Outcome:
+        partly = self._platform.partly and _parsed(knob, address) is not None
+        return Outcome.OFFLINE if partly else Outcome.MISSING
+
     def _place(self, knob: Knob, address: str) -> tuple[int, Domain | None, int] | None:
         """Package, domain and core or class of an address. A core that is off line still has its register."""
-        match = _ADDRESS.fullmatch(address)
-        if match is None or len([part for part in match.groups() if part is not None]) != _PARTS.get(knob):
+        match = _parsed(knob, address)
+        if match is None:
             return None
         package, number = int(match[1]), int(match[3] or 0)
         if _PARTS[knob] == 1:
@@ -181,6 +188,13 @@ class Registers:
             if not found.value.effective:
                 return Answer(None, Outcome.REJECTED)
         return None
+
+
+def _parsed(knob: Knob, address: str) -> re.Match[str] | None:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or len([part for part in match.groups() if part is not None]) != _PARTS.get(knob):
+        return None
+    return match
 
 
 def _reading(answer: Answer[str]) -> Reading:

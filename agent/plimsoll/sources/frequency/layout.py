@@ -134,6 +134,10 @@ def _ranged(unit: Unit, policies: Sequence[FrequencyPolicy]) -> Unit:
     lowest = [each.lowest for each in policies if each.lowest is not None]
     base = [each.base for each in policies if each.base is not None]
     highest = [each.highest for each in policies if each.highest is not None]
+    tables = {each.steps for each in policies}
     return unit._replace(
-        lowest=max(lowest, default=None), base=min(base, default=None), highest=min(highest, default=None)
+        lowest=max(lowest, default=None),
+        base=min(base, default=None),
+        highest=min(highest, default=None),
+        steps=next(iter(tables)) if len(tables) == 1 else (),
     )

@@ -28,6 +28,8 @@ CLASSES_SECONDS: Final = 2.0
 SWITCHES_SECONDS: Final = 5.0
 # The firmware may change a performance level, and with it the base frequency, without a word.
 LAYOUT_SECONDS: Final = 60.0
+# A CPU is on line before cpufreq has a policy for it.
+SETTLED_SECONDS: Final = 2.0
 _LIMITS_SECONDS: Final = 0.05
 
 
@@ -75,9 +77,11 @@ class NodeFrequency:
             self._lost = True
             return replace(self._last[1], held_seconds=now - self._last[0])
         self._lost = False
-        full = full or platform is not self._platform
+        others = platform is not self._platform
+        full = full or others
         if full or now - self._laid_out >= LAYOUT_SECONDS:
-            self._platform, self._laid_out = platform, now
+            again = SETTLED_SECONDS if others and self._platform is not None else LAYOUT_SECONDS
+            self._platform, self._laid_out = platform, now + again - LAYOUT_SECONDS
             self._layout = lay_out(self._host, platform)
         if isinstance(platform, Absence):
             self._only((), ())

@@ -38,14 +38,18 @@ def tree(tmp_path: Path) -> DamonTree:
 @contextmanager
 def life(tree: DamonTree) -> Iterator[Applier]:
     """One life of the agent; killed in the end, as far as the kernel can tell."""
+    clock = Clock()
+
+    def pause(seconds: float) -> None:
+        clock.now += seconds
+        tree.settle()
+
     with (
         HostFs(str(tree.root), fault=tree) as host,
         Hierarchies.detect(host) as hierarchies,
         Journal.open(str(tree.root), "boot") as journal,
     ):
-        found = Applier(
-            Knobs(host, hierarchies), journal, clock=Clock(), random=lambda: 0.5, pause=lambda _: tree.settle()
-        )
+        found = Applier(Knobs(host, hierarchies), journal, clock=clock, random=lambda: 0.5, pause=pause)
         found.adopt()
         yield found
 
@@ -96,6 +100,18 @@ def test_a_mark_that_is_not_shown_for_a_while_is_ours_all_the_same(tree: DamonTr
                 applier._clock.now += 10.0
         assert tree.locked == 0
         assert (applier.held, tree.text("nr_kdamonds")) == (0, NONE)
+
+
+def test_what_is_not_shown_holds_nothing_else_up(tree: DamonTree) -> None:
+    """All else is put back at once; at the deadline it stays in the journal, and is told."""
+    trees.write(tree.root, {f"{trees.CGROUP}/pod/cpu.weight": "100\n"})
+    weight = Write(cgroup("pod"), Knob.CPU_WEIGHT, "1", "preemption", "the test wants it")
+    with life(tree) as applier:
+        outcomes(applier, Plan((*PLAN.writes, weight)))
+        tree.locked = 1 << 30
+        results = {each.write.knob: each.outcome for each in applier.restore(applier._clock() + 1.0)}
+        assert results == {Knob.CPU_WEIGHT: Outcome.OK, Knob.DAMON_KDAMONDS: Outcome.BUSY}
+        assert (applier.held, (tree.root / trees.CGROUP / "pod/cpu.weight").read_text()) == (1, "100\n")
 
 
 @pytest.mark.parametrize("plan", [PLAN, Plan()])

@@ -52,18 +52,24 @@ class Restoration:
         """
         finished: list[Result] = []
         due: dict[tuple[Target, Knob], tuple[int, Result]] = {}
-        for identity, result in self._seen(deadline, kept=kept):
-            if result.outcome is Outcome.OK:
-                due[result.write.key] = identity, result
-            else:
-                finished.append(result)
+        unseen: Mapping[Key, Record] = self._journal.originals
         failed = Chains()
-        for result in finished:
-            failed.saw(result)
-        while due:
+        while due or unseen:
             busy: dict[tuple[Target, Knob], tuple[int, Result]] = {}
             # What depends on a busy one may pass with it in the next round, what depends on a failed one never does.
             waiting = Chains()
+            hidden: dict[Key, Record] = {}
+            for identity, result in self._look(unseen, kept=kept):
+                if result.outcome is Outcome.OK:
+                    due[result.write.key] = identity, result
+                elif result.outcome is Outcome.BUSY and self._clock() < deadline:
+                    # The kernel is at work on it, and shows it later; the others do not wait for that.
+                    key = Key(*result.write.key, identity)
+                    hidden[key] = unseen[key]
+                    waiting.saw(result)
+                else:
+                    finished.append(result)
+                    failed.saw(result)
             for write in self._steps(due):
                 identity, result = due[write.key]
                 if write.value != result.write.value:
@@ -86,9 +92,9 @@ class Restoration:
                 else:
                     finished.append(result)
                     failed.saw(result)
-            if busy:
+            if busy or hidden:
                 self._pause(_PAUSE_SECONDS)
-            due = busy
+            due, unseen = busy, hidden
         self._journal.forget(self._done)
         self._journal.compact()
         return tuple(finished)
@@ -103,20 +109,6 @@ class Restoration:
         if self._journal.remember(entries) is Outcome.OK:
             return ordered
         return tuple(each for each in ordered if each not in passing)
-
-    def _seen(self, deadline: float, *, kept: bool) -> list[tuple[int, Result]]:
-        """What is to be said of every knob; one that the kernel is at work on is looked at again until it is seen."""
-        seen: list[tuple[int, Result]] = []
-        unseen = self._journal.originals
-        while unseen:
-            looks = list(self._look(unseen, kept=kept))
-            late = self._clock() >= deadline
-            seen.extend(each for each in looks if late or each[1].outcome is not Outcome.BUSY)
-            busy = {Key(*each.write.key, number) for number, each in looks if each.outcome is Outcome.BUSY}
-            unseen = {} if late else {key: unseen[key] for key in busy}
-            if unseen:
-                self._pause(_PAUSE_SECONDS)
-        return seen
 
     def _look(self, originals: Mapping[Key, Record], *, kept: bool) -> Iterator[tuple[int, Result]]:
         """For every knob, with its identity: OK where the original is to be written, else what is to be said of it."""

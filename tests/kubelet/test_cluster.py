@@ -104,6 +104,30 @@ def test_an_owner_changes_the_annotation(installed: Installed) -> None:
     assert installed.setting(pod, "cpu.weight") == weight
 
 
+def test_a_pod_that_gives_way_is_resized_in_place(installed: Installed) -> None:
+    """
+    The kernel refuses the kubelet a new weight while the pod is idle: it is let off for as long as the resize takes,
+    gives way again, and has the weight of its new request once it need not any more.
+    """
+    pod, cluster = BY_NAME["volcano"], installed.cluster.control_plane
+    installed.wait(pod, "cpu.idle", "1")
+    limit = installed.setting(pod, "cpu.max")
+    workload.resize(cluster, pod, "50m", "60m")
+    installed.wait(pod, "cpu.max", "6000 100000")
+    installed.wait(pod, "cpu.idle", "1")
+    workload.annotate(cluster, pod, qos_priority="normal")
+    installed.wait(pod, "cpu.idle", "0")
+    larger = int(installed.setting(pod, "cpu.weight"))
+    # A second resize within ten minutes would not be let off.
+    workload.resize(cluster, pod, "10m", "50m")
+    weight = int(installed.setting(pod, "cpu.weight"))
+    workload.annotate(cluster, pod, qos_priority=None)
+    installed.wait(pod, "cpu.idle", "1")
+    installed.wait(pod, "cpu.max", limit)
+    assert larger > weight
+    assert [each["restartCount"] for each in cluster.request("GET", pod.path)["status"]["containerStatuses"]] == [0]
+
+
 @pytest.mark.parametrize(
     "command",
     ["systemctl restart kubelet", "systemctl restart containerd", "systemctl daemon-reload"],

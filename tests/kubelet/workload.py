@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.cluster import pods
-from tests.cluster.api import MERGE_PATCH, ApiError
+from tests.cluster.api import MERGE_PATCH, STRATEGIC_MERGE_PATCH, ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.deploy.image import TAG
 from tests.running import until
@@ -88,6 +88,23 @@ def annotate(cluster: ControlPlane, workload: Workload, **annotations: str | Non
     """What `kubectl annotate` does; ``None`` takes one away. Keys are below plimsoll.io, with _ for -."""
     said = {f"plimsoll.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
     cluster.request("PATCH", workload.path, {"metadata": {"annotations": said}}, content_type=MERGE_PATCH)
+
+
+def resize(cluster: ControlPlane, workload: Workload, request: str, limit: str) -> None:
+    """Give the running pod other CPU time, and return when the kubelet has carried that out."""
+    wanted = {"requests": {"cpu": request}, "limits": {"cpu": limit}}
+    (name,) = (each["name"] for each in workload.manifest()["spec"]["containers"])
+    change = {"spec": {"containers": [{"name": name, "resources": wanted}]}}
+    cluster.request("PATCH", f"{workload.path}/resize", change, content_type=STRATEGIC_MERGE_PATCH)
+
+    def carried_out() -> bool:
+        status = cluster.request("GET", workload.path)["status"]
+        conditions = {each["type"] for each in status.get("conditions", ()) if each["status"] == "True"}
+        (container,) = status["containerStatuses"]
+        pending = conditions & {"PodResizePending", "PodResizeInProgress"}
+        return not pending and container["resources"] == wanted
+
+    until(carried_out, f"{workload.name} resized to {request} and {limit}", RUNNING_SECONDS)
 
 
 def _running(pod: Json) -> bool:

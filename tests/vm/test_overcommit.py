@@ -10,7 +10,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 SWAP = "/dev/disk/by-id/virtio-plimsoll-swap"
@@ -53,7 +53,7 @@ def test_cold_memory_goes_and_everything_else_stays(guest_image: Image) -> None:
         ):
             guest.sh(f"until [ $(cat {below}/memory.current) -ge {176 * MIB} ]; do sleep 0.2; done", timeout=120)
             agent.start()
-            guest.sh(f"until [ $(cat {below}/memory.swap.current) -ge {56 * MIB} ]; do sleep 0.5; done", timeout=400)
+            guest.sh(f"until [ $(cat {below}/memory.swap.current) -ge {56 * MIB} ]; do sleep 0.5; done", timeout=900)
             page = read_page(guest)
             while page.value("plimsoll_overcommit_ratio") < 1.45:
                 page = read_page(guest)

@@ -217,7 +217,8 @@ def test_what_was_adopted_is_not_forgotten(tmp_path, monkeypatch):
     show, audience = play(tmp_path, lambda _: None, seconds=6.0)
     assert told > 1
     adopted = re.search(r"process \d+, (adopted [1-9]\d* knobs of an earlier run)", "\n".join(show.told))[1]
-    assert audience.seen.count(f"It {adopted}.") > 1
+    # On a busy machine some of them are gone by then, which is said behind it.
+    assert sum(each.startswith(f"It {adopted}") for each in audience.seen) > 1
 
 
 def test_a_journal_that_lost_its_lines_is_a_failure(tmp_path):

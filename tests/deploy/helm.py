@@ -18,7 +18,7 @@ import yaml
 from tests.cluster.build import build
 
 CHART = Path(__file__).resolve().parents[2] / "deploy/helm/plimsoll"
-SECONDS = 60.0
+SECONDS = 300.0
 
 Json = dict[str, Any]
 

@@ -203,15 +203,25 @@ def test_uninstalling_leaves_no_trace(installed: Installed) -> None:
     try:
         until(lambda: not installed.release.pods, "no agent", EFFECT_SECONDS)
         after = settings(installed.guest, installed.cluster.node.driver)
+        there = {path.rpartition("/")[0] for path in after}
         assert {
             path: (value, after.get(path))
             for path, value in installed.before.items()
-            if after.get(path) != value and not path.endswith(SYSTEMDS)
+            if after.get(path) != value and not path.endswith(SYSTEMDS) and not _replaced(path, there)
         } == {}
         assert written
         assert not [knob for _, knob in written if knob.endswith(SYSTEMDS)]
     finally:
         installed.release.install()
+
+
+def _replaced(path: str, there: set[str]) -> bool:
+    """
+    Whether this is of a container that is no more. On a busy machine the kubelet starts some anew after containerd was
+    away; their pods' cgroups stay.
+    """
+    folder = path.rpartition("/")[0]
+    return folder not in there and folder.rpartition("/")[2].startswith("cri-containerd-")
 
 
 def test_the_node_is_the_real_one(installed: Installed) -> None:

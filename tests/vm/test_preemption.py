@@ -37,7 +37,7 @@ class Node:
         """Milliseconds of the service's slowest requests but one in a hundred, as it runs in its pod."""
         procs = f"/sys/fs/cgroup/{self.service.slice_path}/{self.service.scope}/cgroup.procs"
         script = f"echo $$ > {procs} && exec taskset -c 0 python3 {HOME}/scripts/latency.py {REQUESTS}"
-        return float(json.loads(self.guest.sh(f"/bin/sh -c {shlex.quote(script)}", timeout=300))["p99"])
+        return float(json.loads(self.guest.sh(f"/bin/sh -c {shlex.quote(script)}", timeout=900))["p99"])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.vm.image import Image
 from tests.vm.machine import CGROUP_V1, Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 # Heavier than the service's: the hogs win, unless they give way.
 WEIGHT = 1700

@@ -43,8 +43,11 @@ test: $(STAMPS)/dev ## Everything that needs no root, no Go and no guest
 
 COVERAGE_FLOOR ?= 85
 
+# An emulated guest waits as much as it works, and works on one processor most of the time.
+E2E_PROCESSES ?= 2
+
 e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
-	$(BIN)/python -m pytest -m "vm or cluster" --timeout=900 -p no:randomly tests
+	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadgroup --timeout=900 -p no:randomly --durations=25 $(TEST_ARGS) tests
 
 SOAK_SECONDS ?= 3600
 

@@ -61,6 +61,7 @@ MEMORIES = st.none() | st.builds(
     current=BYTES,
     anon=BYTES,
     shmem=BYTES,
+    listed=BYTES,
     unevictable=BYTES,
     swapped=BYTES,
     swap_cached=BYTES,

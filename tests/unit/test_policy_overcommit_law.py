@@ -28,6 +28,18 @@ def test_what_is_read_back_is_not_offloaded() -> None:
     assert (again.ratio, again.reached) == (1.0, False)
 
 
+def test_what_is_on_its_way_to_the_device_is_still_memory() -> None:
+    """Found in a guest: 100 MiB under way, counted neither here nor there, were a ratio of 1.45 with 31 MiB saved."""
+    found = level(memory(176 * MIB, 106 * MIB, anon=70 * MIB, listed=145 * MIB, swap_cached=75 * MIB), "anon")
+    assert found == Level(176 * MIB, 145 * MIB, 31 * MIB, 75 * MIB, 70 * MIB)
+
+
+def test_what_is_locked_is_on_no_list_for_swap() -> None:
+    """It is memory all the same, and cannot be moved."""
+    found = level(memory(100 * MIB, listed=60 * MIB, unevictable=40 * MIB), "anon")
+    assert found == Level(100 * MIB, 100 * MIB, 0, 0, 60 * MIB)
+
+
 def test_what_zswap_holds_is_not_offloaded() -> None:
     """Its pool is memory."""
     found = level(memory(100 * MIB, 100 * MIB, zswapped=60 * MIB, swap_cached=10 * MIB), "anon")

@@ -30,6 +30,7 @@ STAT = """anon 1000
 file 500
 shmem 30
 inactive_anon 700
+active_anon 350
 inactive_file 400
 unevictable 7
 swapcached 20
@@ -65,8 +66,7 @@ def test_memory_on_v2(tmp_path: Path) -> None:
         anon=1000,
         file=500,
         shmem=30,
-        inactive_anon=700,
-        inactive_file=400,
+        listed=1050,
         unevictable=7,
         swapped=90,
         swap_cached=20,
@@ -85,12 +85,13 @@ def test_memory_on_v2(tmp_path: Path) -> None:
 def test_memory_on_v1(tmp_path: Path) -> None:
     """v1 prints the containers' pages in `total_` keys, and swap in the same file; it protects nothing."""
     stat = "cache 1\nrss 1\nswap 1\ntotal_cache 500\ntotal_rss 1000\ntotal_swap 90\ntotal_inactive_anon 700\n"
+    stat += "total_active_anon 350\nactive_anon 1\ninactive_anon 1\n"
     v1_pod(v1_node(tmp_path), 1)
     (folder,) = [each for each in tmp_path.glob("sys/fs/cgroup/memory/**/pod*") if each.is_dir()][:1]
     write(folder, {"memory.usage_in_bytes": "1600\n", "memory.stat": stat})
     found = sample(tmp_path, scope=Scope(memory=True)).memory
     assert found is not None
-    assert (found.current, found.anon, found.file, found.swapped, found.inactive_anon) == (1600, 1000, 500, 90, 700)
+    assert (found.current, found.anon, found.file, found.swapped, found.listed) == (1600, 1000, 500, 90, 1050)
     assert (found.swap_limited, found.protected, found.swap_cached, found.refaulted) == (False, 0, None, None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.image import Image
-from tests.vm.machine import GuestError, Machine, ScriptError
+from tests.vm.machine import BOOTS, GuestError, Machine, ScriptError
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 
@@ -100,3 +100,14 @@ def test_boots_are_pristine_and_an_ended_guest_is_reported(guest: Machine, guest
         with pytest.raises(GuestError, match=r"(?s)guest.*last lines of the guest's console.*sysrq: Trigger a crash"):
             other.run("echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger", timeout=5)
     assert guest_image.root.stat().st_mtime_ns == before
+
+
+def test_a_kernel_that_panics_each_time(guest_image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    """The emulator is given the benefit of the doubt a few times; then the panic is told."""
+    with (
+        pytest.raises(GuestError, match="Kernel panic"),
+        Machine(guest_image, memory_mb=256, arguments=["rdinit=/none", "root=/dev/none"]),
+    ):
+        pass
+    told = capsys.readouterr().err
+    assert [each for each in range(1, 9) if f"boot {each} of" in told] == list(range(1, BOOTS))

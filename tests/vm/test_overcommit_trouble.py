@@ -168,7 +168,7 @@ def test_what_is_back_in_memory_is_not_offloaded(node: Node) -> None:
     naive = (current + swapped) / current
     print(f"(current + swap) / current: {naive:.2f}; the agent: {page.value('plimsoll_overcommit_ratio'):.2f}")
     assert naive > 1.3
-    assert page.value("plimsoll_overcommit_ratio") < 1.1
+    assert page.value("plimsoll_overcommit_ratio") <= 1 + REST / (80 * MIB)
     assert page.value("plimsoll_overcommit_gap_bytes") > 16 * MIB
 
 

@@ -44,7 +44,9 @@ def level(memory: PodMemory | None, basis: str) -> Level | None:
     if memory is None or memory.current is None or memory.anon is None or memory.swapped is None:
         return None
     # Pages of tmpfs go to swap like anonymous ones, and count as `file`. Too little is the safe side, here and below.
-    swappable = memory.anon + (memory.shmem or 0)
+    # A page on its way to the device is nobody's any more and still memory: only the kernel's lists have it, and they
+    # lack what is locked.
+    swappable = max(memory.anon + (memory.shmem or 0), memory.listed or 0)
     # What was read back keeps its place on the device for a while, and what zswap holds is in memory.
     cached = memory.swap_cached or 0
     offloaded = max(0, memory.swapped - cached - (memory.zswapped or 0))

@@ -25,9 +25,9 @@ _REFAULT_KEYS = ("workingset_refault_anon", "total_workingset_refault_anon", "ps
 _LIMIT_KEYS = ("high", "max")
 # v2's names and then v1's for what is v1's own count; there the containers' pages count in `total_`.
 _MEMORY_KEYS = (
-    *("anon", "file", "shmem", "inactive_anon", "inactive_file", "unevictable", "swapcached", "zswapped"),
+    *("anon", "file", "shmem", "active_anon", "inactive_anon", "unevictable", "swapcached", "zswapped"),
     *("pgscan_direct", "pgsteal_direct"),
-    *("total_rss", "total_cache", "total_shmem", "total_inactive_anon", "total_inactive_file", "total_unevictable"),
+    *("total_rss", "total_cache", "total_shmem", "total_active_anon", "total_inactive_anon", "total_unevictable"),
     "total_swap",
 )
 _KILL_KEY = "oom_kill"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from plimsoll.model.memory import PodMemory
 from plimsoll.sources.cgroups.group import Group
@@ -22,8 +23,7 @@ def pod_memory(group: Group) -> PodMemory:
         anon=found.get("anon", found.get("total_rss")),
         file=found.get("file", found.get("total_cache")),
         shmem=found.get("total_shmem", found.get("shmem")),
-        inactive_anon=found.get("total_inactive_anon", found.get("inactive_anon")),
-        inactive_file=found.get("total_inactive_file", found.get("inactive_file")),
+        listed=_listed(found),
         unevictable=found.get("total_unevictable", found.get("unevictable")),
         swapped=group.value("memory.swap.usage") if group.has("memory.swap.usage") else found.get("total_swap"),
         swap_cached=found.get("swapcached"),
@@ -37,6 +37,14 @@ def pod_memory(group: Group) -> PodMemory:
         oom_kills=events.get("oom_kill"),
         limit_hits=events.get("max"),
     )
+
+
+def _listed(found: Mapping[str, int]) -> int | None:
+    for prefix in ("total_", ""):
+        lists = [found.get(f"{prefix}{each}_anon") for each in ("active", "inactive")]
+        if None not in lists:
+            return sum(each for each in lists if each is not None)
+    return None
 
 
 def _kept(group: Group, name: str) -> int:

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from tests.debian import RECIPE, ImageError, bootstrap, pip, require_programs, require_root, run
-from tests.kept import cache, digest, kept, say
+from tests.kept import cache, digest, kept, locked, say
 
 # What podman() raises is had here, too.
 __all__ = ["ImageError", "image", "podman"]
@@ -39,11 +39,20 @@ def podman(*arguments: str | Path, check: bool = True) -> subprocess.CompletedPr
 
 
 def image() -> str:
-    """The image's identity, built first where the sources have changed. Raises ImageError."""
+    """
+    The image's identity, built first where the sources have changed. Raises ImageError.
+
+    Safe against a second build at the same time.
+    """
     require_programs(PROGRAMS, "the image's tests")
     require_root("building the image", "it is made and run as a node does it")
     base = kept("container-base", _base_key(), _build_base) / "base.tar"
     wheels = kept("container-wheels", _wheels_key(), _download_wheels)
+    with locked(cache() / "containers.lock"):
+        return _build(base, wheels)
+
+
+def _build(base: Path, wheels: Path) -> str:
     # A base that is imported again would be another one, and nothing built on it would be found again.
     imported = podman("image", "inspect", "--format", '{{ index .Labels "key" }}', BASE, check=False)
     if imported.returncode != 0 or imported.stdout.strip() != _base_key():

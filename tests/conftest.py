@@ -11,6 +11,8 @@ import pytest
 from tests.deadline import postponed
 
 
+# Before pytest-xdist looks at the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     What ``--dist loadgroup`` runs beside each other: a guest is one file's own, containers are the whole machine's.

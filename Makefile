@@ -47,7 +47,7 @@ COVERAGE_FLOOR ?= 85
 E2E_PROCESSES ?= 2
 
 e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
-	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadgroup --timeout=900 -p no:randomly --durations=25 $(TEST_ARGS) tests
+	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadscope --no-loadscope-reorder --timeout=900 -p no:randomly --durations=25 $(TEST_ARGS) tests
 
 SOAK_SECONDS ?= 3600
 

@@ -7,21 +7,32 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.deadline import postponed
 
 
-# Before pytest-xdist looks at the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class Scheduling(LoadScopeScheduling):
     """
-    What ``--dist loadgroup`` runs beside each other: a guest is one file's own, containers are the whole machine's.
+    What ``--dist loadscope`` runs beside each other: a guest is one file's own, containers are the whole machine's.
 
-    What takes longest comes first.
+    (pytest-xdist's own groups have no effect with this pytest, whose tests keep the names they were collected with.)
     """
-    for item in items:
-        path = Path(item.path)
-        item.add_marker(pytest.mark.xdist_group(path.stem if path.parent.name == "vm" else path.parent.name))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        folder, _, name = file.rpartition("/")
+        return name if folder == "tests/vm" else folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first."""
     items.sort(key=lambda item: Path(item.path).parent.name != "kubelet")
 
 

@@ -30,8 +30,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="module")
 def whole_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster for a module's tests, its node ready."""
+    """One cluster for a module's tests, its node ready; what is special about the node, the module says."""
     guest, agent = made(request, "whole_cluster")
     driver = getattr(request.module, "DRIVER", "systemd")
-    with up(tmp_path_factory.mktemp("cluster"), guest, agent, driver=driver) as cluster:
+    qemu = request.module.qemu(tmp_path_factory.mktemp("qemu")) if hasattr(request.module, "qemu") else ()
+    with up(tmp_path_factory.mktemp("cluster"), guest, agent, driver=driver, qemu=qemu) as cluster:
         yield cluster

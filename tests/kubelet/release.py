@@ -37,9 +37,16 @@ class Release:
         self._kubeconfig = cluster.control_plane.kubeconfig(folder / "kubeconfig")
         self._prometheus: Prometheus | None = None
 
-    def install(self) -> None:
+    def install(self, config: Mapping[str, Any] = CONFIG) -> None:
         """Returns when the DaemonSet is ready and scraped."""
-        self.helm("install", CHART, "--create-namespace", config=CONFIG)
+        self.helm("install", CHART, "--create-namespace", config=config)
+        self.wait_until_ready()
+
+    def rebooted(self, before: tuple[str, int]) -> None:
+        """Returns when the agent, whose ``restarts`` were these, is there again and scraped."""
+        self._prometheus = None
+        # What the API server knows of the node is from before.
+        until(lambda: self.restarts[1] > before[1], "another container", READY_SECONDS)
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:

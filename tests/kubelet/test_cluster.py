@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import pytest
 
 from tests.deploy.helm import CHART
 from tests.kubelet import workload
-from tests.kubelet.cgroups import pod_path, settings
+from tests.kubelet.cgroups import settings
+from tests.kubelet.installed import EFFECT_SECONDS, FOLLOWED_SECONDS, SYSTEMDS, Installed
 from tests.kubelet.node import NODE
 from tests.kubelet.release import CONFIG, Release
 from tests.kubelet.up import Cluster
 from tests.kubelet.workload import WORKLOADS, Workload
 from tests.running import until
-from tests.vm.machine import Machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 # What the kubelet gives its pods in memory.low: nothing; the agent protects a high-priority pod's request of 64Mi.
 PROTECTED = str(64 << 20)
-# On an emulated processor that others use, too; each wait ends with its condition.
-EFFECT_SECONDS = 120.0
-# The kubelet brings a changed ConfigMap with its next look at the pod.
-FOLLOWED_SECONDS = 240.0
-
-# Set by the kubelet with a container, and set afresh by systemd when it reloads its units; never by the agent.
-SYSTEMDS = "memory.oom.group"
-
 BY_NAME = {each.name: each for each in WORKLOADS}
-
-
-class Installed(NamedTuple):
-    """The release beside its pods; ``before``: what every cgroup's settings were before it came."""
-
-    cluster: Cluster
-    release: Release
-    before: Mapping[str, str]
-
-    @property
-    def guest(self) -> Machine:
-        return self.cluster.node.guest
-
-    def setting(self, pod: Workload, file: str) -> str:
-        """What a file of the pod's cgroup says."""
-        found = self.cluster.control_plane.request("GET", pod.path)
-        return self.guest.sh(f"cat {pod_path(found, self.cluster.node.driver)}/{file}").strip()
-
-    def wait(self, pod: Workload, file: str, value: str, seconds: float = EFFECT_SECONDS) -> None:
-        until(lambda: self.setting(pod, file) == value, f"{pod.name}: {file} {value}", seconds)
-
-    def wait_for_metric(self, promql: str, value: float, seconds: float = EFFECT_SECONDS) -> None:
-        """Until Prometheus knows exactly one such series, of this value."""
-        self.release.prometheus.wait(promql, lambda found: [each for _, each in found] == [value], seconds)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +117,7 @@ def test_the_api_server_is_away_for_a_while(installed: Installed) -> None:
     cluster, pod, agent = installed.cluster.control_plane, BY_NAME["katalyst"], installed.release.restarts
     up = 'plimsoll_source_up{source="api-server"}'
     installed.wait(BY_NAME["rubik"], "cpu.idle", "1")
-    path = pod_path(cluster.request("GET", BY_NAME["rubik"].path), installed.cluster.node.driver)
+    path = installed.path(BY_NAME["rubik"])
     cluster.stop_apiserver()
     try:
         installed.wait_for_metric(up, 0)
@@ -203,33 +168,11 @@ def test_uninstalling_leaves_no_trace(installed: Installed) -> None:
     try:
         until(lambda: not installed.release.pods, "no agent", EFFECT_SECONDS)
         # The kubelet weighs its classes by what their pods request, the agent's among them, once a minute.
-        until(lambda: not _changed(installed), "as before", FOLLOWED_SECONDS)
+        until(lambda: not installed.changed(), "as before", FOLLOWED_SECONDS)
         assert written
         assert not [knob for _, knob in written if knob.endswith(SYSTEMDS)]
     finally:
         installed.release.install()
-
-
-def _changed(installed: Installed) -> dict[str, tuple[str, str | None]]:
-    """The settings that are not what they were before the install, printed for whoever waits for none in vain."""
-    after = settings(installed.guest, installed.cluster.node.driver)
-    there = {path.rpartition("/")[0] for path in after}
-    found = {
-        path: (value, after.get(path))
-        for path, value in installed.before.items()
-        if after.get(path) != value and not path.endswith(SYSTEMDS) and not _replaced(path, there)
-    }
-    print(found)
-    return found
-
-
-def _replaced(path: str, there: set[str]) -> bool:
-    """
-    Whether this is of a container that is no more. On a busy machine the kubelet starts some anew after containerd was
-    away; their pods' cgroups stay.
-    """
-    folder = path.rpartition("/")[0]
-    return folder not in there and folder.rpartition("/")[2].startswith("cri-containerd-")
 
 
 def test_the_node_is_the_real_one(installed: Installed) -> None:

@@ -12,7 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +48,14 @@ class Cluster:
 
 
 @contextmanager
-def up(folder: Path, image: Image, agent: str, *, driver: str = "systemd") -> Iterator[Cluster]:
+def up(
+    folder: Path, image: Image, agent: str, *, driver: str = "systemd", qemu: Sequence[str] = ()
+) -> Iterator[Cluster]:
     """
     A cluster with its node ready, until the end of the block.
 
-    ``folder`` gets keys, data and logs; ``image``: of the guest; ``agent``: the identity of the agent's image.
+    ``folder`` gets keys, data and logs; ``image``: of the guest; ``agent``: the identity of the agent's image;
+    ``qemu``: more of QEMU's options for the node.
     """
     flags = ("--enable-admission-plugins=NodeRestriction",)
     with ControlPlane(folder, disabled_admission=(), apiserver_flags=flags, hosts=HOSTS) as control_plane:
@@ -62,6 +65,7 @@ def up(folder: Path, image: Image, agent: str, *, driver: str = "systemd") -> It
             memory_mb=MEMORY_MB,
             disks={"plimsoll-node": disk(folder, agent)},
             reaches={APISERVER_PORT: port},
+            qemu=qemu,
         )
         with Controllers(control_plane) as controllers, machine as guest:
             say(f"guest booted in {guest.boot_seconds:.0f} s with {guest.accelerator}")

@@ -221,6 +221,28 @@ class Machine:
         if told:
             raise GuestError(f"QEMU did not throttle {serial}: {told}")
 
+    def reboot(self) -> None:
+        """
+        What an administrator's `systemctl reboot` does; returns when the guest is up again, its disks as they were.
+
+        Raises GuestError when it does not come up.
+        """
+        assert self._monitor is not None
+        assert self._channel is not None
+        boot = "cat /proc/sys/kernel/random/boot_id"
+        before = self.sh(boot)
+        # Otherwise QEMU takes any restart for the end, as after a panic.
+        self._monitor.set_action(reboot="reset")
+        self.sh("systemctl reboot --no-block")
+        try:
+            self._channel.ready(BOOT_SECONDS)
+            self.run("systemctl is-system-running --wait", timeout=BOOT_SECONDS)
+            self._monitor.set_action(reboot="shutdown")
+        except (ChannelError, MonitorError) as error:
+            raise GuestError(f"the guest did not come up again: {error}\n{self.console()}") from error
+        if self.sh(boot) == before:
+            raise GuestError(f"the guest was not restarted\n{self.console()}")
+
     def console(self, lines: int = 60) -> str:
         """The end of what the guest wrote to its serial console, and of what QEMU said."""
         assert self._process is not None

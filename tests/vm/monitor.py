@@ -26,6 +26,10 @@ class Monitor:
         """What a command of QEMU's monitor for people prints."""
         return str(self._execute("human-monitor-command", **{"command-line": line}))
 
+    def set_action(self, *, reboot: str) -> None:
+        """What QEMU does when the guest restarts: ``reset`` or ``shutdown``."""
+        self._execute("set-action", reboot=reboot)
+
     def close(self) -> None:
         """Hang up."""
         self._file.close()

@@ -23,11 +23,12 @@ MHZ = (2900, 2400, 2000, 1600, 1200, 800)
 DRIVER = "acpi-cpufreq"
 
 
-def processor(folder: Path) -> tuple[str, ...]:
-    """QEMU's options for two packages of two cores with two threads; the table is put into ``folder``."""
+def processor(folder: Path, packages: int = 2, cores: int = 2, threads: int = 2) -> tuple[str, ...]:
+    """QEMU's options for so many packages of so many cores; the table is put into ``folder``."""
     table = folder / "performance-states.aml"
-    table.write_bytes(ssdt(8))
-    topology = ("-smp", "8,sockets=2,cores=2,threads=2")
+    cpus = packages * cores * threads
+    table.write_bytes(ssdt(cpus))
+    topology = ("-smp", f"{cpus},sockets={packages},cores={cores},threads={threads}")
     return "-cpu", _PROCESSOR, *topology, "-acpitable", f"file={table}", "-device", "pc-testdev"
 
 

@@ -111,3 +111,15 @@ def test_a_kernel_that_panics_each_time(guest_image: Image, capsys: pytest.Captu
         pass
     told = capsys.readouterr().err
     assert [each for each in range(1, 9) if f"boot {each} of" in told] == list(range(1, BOOTS))
+
+
+def test_a_guest_starts_again(guest_image: Image) -> None:
+    """With its disks as they were and without what was in memory; and a panic still ends it."""
+    with Machine(guest_image, memory_mb=512) as guest:
+        guest.sh("echo kept > /root/kept; echo lost > /run/lost; sync /root/kept")
+        guest.reboot()
+        assert guest.sh("cat /root/kept").strip() == "kept"
+        assert guest.run("test -e /run/lost").status == 1
+        assert guest.sh("systemctl --failed --no-legend").strip() == ""
+        with pytest.raises(GuestError):
+            guest.sh("echo c > /proc/sysrq-trigger")

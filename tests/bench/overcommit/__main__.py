@@ -35,17 +35,31 @@ def main() -> int:
     parser.add_argument("--kernel", default="6.12")
     parser.add_argument("--classic", action="store_true", help="without the multi-generational LRU")
     parser.add_argument("--readahead", action="store_true", help="with the kernel's own swap readahead")
+    parser.add_argument("--pods", type=int, default=1, help="each with all the parts")
+    parser.add_argument("--file", type=int, default=0, help="MiB of page cache of each pod, a quarter of it in use")
+    parser.add_argument("--basis", choices=("anon", "total"), default="anon", help=f"of {', '.join(OURS)}")
+    parser.add_argument("--huge", action="store_true", help="memory in huge pages")
+    parser.add_argument("--zram", action="store_true", help="swap in compressed memory, which counts as not saved")
+    parser.add_argument("--operations", type=int, default=0, help="a disk that does so many a second")
+    parser.add_argument(
+        "--counted", action="store_true", help="by a clock that counts instructions: repeatable, and faster where idle"
+    )
     parser.add_argument("--lines", type=Path, help="a folder for each run's lines")
     said = parser.parse_args()
     hot, warm, cold = (int(each) for each in said.parts.split(","))
     terms = Terms(
-        Load(hot, warm, cold, said.warm_seconds, flip=said.flip),
+        Load(hot, warm, cold, said.warm_seconds, flip=said.flip, file=said.file, huge=said.huge),
         tuple(sorted(float(each) for each in said.minutes.split(","))),
         said.after,
         said.kernel,
         said.ratio,
         said.classic,
         said.readahead,
+        said.pods,
+        said.zram,
+        said.operations,
+        said.basis,
+        said.counted,
     )
     controllers = said.controllers.split(",")
     try:
@@ -67,7 +81,7 @@ def main() -> int:
                     text = "".join(f"{json.dumps(each)}\n" for each in lines)
                     (said.lines / f"{controller}-{seed}.jsonl").write_text(text)
     for mark in terms.marks:
-        print("\n".join(table(runs, mark, terms.load.ideal)), end="\n\n")
+        print("\n".join(table(runs, mark, terms.ideal)), end="\n\n")
     print("\n".join(change_table(runs)))
     return 0
 

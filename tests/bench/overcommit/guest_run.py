@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +19,21 @@ from tests.vm.pods import Pod
 HERE = Path(__file__).resolve().parent
 HOME = "/opt/bench"
 LINES = "/run/watch.jsonl"
-SWAP = "/dev/disk/by-id/virtio-plimsoll-swap"
+SERIAL = "plimsoll-swap"
+SWAP = f"/dev/disk/by-id/virtio-{SERIAL}"
 OURS = ("plain", "mglru", "damon")
 CONTROLLERS = ("none", *LAWS, *OURS)
 ONLINE_MIB, ONLINE_RATE = 16, 50
-POLL_SECONDS = 5.0
+SLICE, WATCH = "bench.slice", "watch"
+PAGE = 4096
 
 
 class Load(NamedTuple):
-    """MiB of each part, the mean seconds between two uses of a warm page, operations per second, MiB that change."""
+    """
+    One pod: MiB of each part, the mean seconds between two uses of a warm page, operations per second, MiB that change.
+
+    ``file``: MiB of page cache, a quarter of it in use; ``huge``: memory is in huge pages.
+    """
 
     hot: int = 64
     warm: int = 32
@@ -36,15 +41,18 @@ class Load(NamedTuple):
     warm_seconds: float = 41.0
     rate: float = 400.0
     flip: int = 40
-
-    @property
-    def ideal(self) -> int:
-        """MiB that are in use."""
-        return self.hot + self.warm
+    file: int = 0
+    huge: bool = False
 
 
 class Terms(NamedTuple):
-    """What all controllers of one comparison share. ``marks`` and ``after`` in minutes."""
+    """
+    What all controllers of one comparison share. ``marks`` and ``after`` in minutes.
+
+    ``pods`` of the same load; ``zram`` in place of a disk, or a disk of so many ``operations`` a second; ``basis`` as
+    the agent has it. ``counted``: the guest's clock counts instructions and jumps while it is idle, so that nobody
+    else's work is measured, and a disk's answer takes as long as the jump.
+    """
 
     load: Load
     marks: tuple[float, ...]
@@ -53,7 +61,16 @@ class Terms(NamedTuple):
     ratio: float = 2.6
     classic: bool = False
     readahead: bool = False
-    qemu: tuple[str, ...] = ()
+    pods: int = 1
+    zram: bool = False
+    operations: int = 0
+    basis: str = "anon"
+    counted: bool = False
+
+    @property
+    def ideal(self) -> float:
+        """MiB of all pods that are in use."""
+        return self.pods * (self.load.hot + self.load.warm + self.load.file / 4)
 
 
 def build(folder: Path) -> Path:
@@ -66,34 +83,37 @@ def build(folder: Path) -> Path:
 
 def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -> tuple[Run, list[Line]]:
     """The figures, and the lines they are from."""
-    with Machine(image, kernel=terms.kernel, qemu=terms.qemu) as guest:
+    with Machine(image, kernel=terms.kernel, counted=terms.counted, memory_mb=768 + 384 * terms.pods) as guest:
         agent = Agent(guest, interval="2s")
         guest.push_tree(HOME, HERE / "guest")
         guest.push(f"{HOME}/workload", program.read_bytes(), 0o755)
-        _prepare(guest, terms)
-        batch, service = Pod(guest, 1, "batch", priority="low"), Pod(guest, 2, "service", priority="high")
-        for pod in (batch, service):
+        device = _prepare(guest, terms)
+        batch = [Pod(guest, number, f"batch-{number}", priority="low") for number in range(1, terms.pods + 1)]
+        service = Pod(guest, terms.pods + 1, "service", priority="high")
+        for pod in (*batch, service):
             pod.start()
             pod.wait()
-        load = terms.load
-        _start(guest, batch, load, seed)
-        _start(guest, service, Load(ONLINE_MIB, 0, 0, 1.0, ONLINE_RATE, 0), seed + 1)
-        disk = guest.sh(f"basename $(readlink -f {SWAP})").strip()
-        cgroup = f"/sys/fs/cgroup/{batch.slice_path}"
-        unit = "plimsoll.service" if controller in OURS else "controller.service"
-        _unit(guest, "watch", "watch.py", cgroup, disk, f"/sys/fs/cgroup/system.slice/{unit}", LINES)
+        for number, pod in enumerate(batch):
+            _start(guest, pod, terms, terms.load, 100 * seed + number)
+        _start(guest, service, terms, Load(ONLINE_MIB, 0, 0, 1.0, ONLINE_RATE, 0), 100 * seed - 1)
+        if terms.operations:
+            guest.throttle(SERIAL, terms.operations)
+        cgroups = [f"/sys/fs/cgroup/{pod.slice_path}" for pod in batch]
+        unit = "system.slice/plimsoll.service" if controller in OURS else SLICE
+        _unit(guest, WATCH, "watch.py", device.rpartition("/")[2], f"/sys/fs/cgroup/{unit}", LINES, *cgroups)
         guest.sh(f"until [ -s {LINES} ]; do sleep 0.2; done")
         if controller in LAWS:
-            _unit(guest, "controller", "control.py", controller, cgroup)
+            for pod, cgroup in zip(batch, cgroups, strict=True):
+                _unit(guest, f"controller-{pod.name}", "control.py", controller, cgroup)
         elif controller in OURS:
-            guest.push(CONFIG, _config(controller, terms.ratio))
+            guest.push(CONFIG, _config(controller, device, terms))
             agent.start()
         _wait(guest, 60 * max(terms.marks))
         guest.sh("touch /run/flip")
         change = _lines(guest)[-1]["at"]
         _wait(guest, 60 * (max(terms.marks) + terms.after))
         lines = _lines(guest)
-        latencies = _stop(guest, batch)
+        latencies = _worst([_stop(guest, pod) for pod in batch])
         online = _stop(guest, service)
     begin, start = lines[0]["at"], lines[0]["current"]
     found = Run(
@@ -109,19 +129,29 @@ def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -
     return found, lines
 
 
-def _prepare(guest: Machine, terms: Terms) -> None:
+def _prepare(guest: Machine, terms: Terms) -> str:
+    """The swap device, in use."""
     guest.sh("for each in init.scope system.slice; do echo 0 > /sys/fs/cgroup/$each/memory.swap.max; done")
-    guest.sh(f"until [ -e {SWAP} ]; do sleep 0.2; done; mkswap {SWAP} && swapon {SWAP}")
+    if terms.zram:
+        device = "/dev/zram0"
+        guest.sh("modprobe zram; echo 512M > /sys/block/zram0/disksize")
+    else:
+        device = guest.sh(f"until [ -e {SWAP} ]; do sleep 0.2; done; readlink -f {SWAP}").strip()
+    guest.sh(f"mkswap {device} && swapon {device}")
     if not terms.readahead:
         guest.sh("echo 0 > /proc/sys/vm/page-cluster")
     if terms.classic:
         guest.sh("echo n > /sys/kernel/mm/lru_gen/enabled")
+    return device
 
 
-def _start(guest: Machine, pod: Pod, load: Load, seed: int) -> None:
+def _start(guest: Machine, pod: Pod, terms: Terms, load: Load, seed: int) -> None:
     """Start the workload in the pod, and wait until all its memory is there."""
     ready = f"/run/{pod.name}.ready"
-    arguments = (*load[:5], seed, load.flip, ready, "/run/flip", f"/run/{pod.name}.json")
+    # What cannot be compressed saves nothing on a device in memory.
+    filled = PAGE // 2 if terms.zram else PAGE
+    file = (load.file, f"/var/tmp/{pod.name}")
+    arguments = (*load[:5], seed, load.flip, ready, "/run/flip", f"/run/{pod.name}.json", *file, int(load.huge), filled)
     join = f"echo $$ > /sys/fs/cgroup/{pod.slice_path}/{pod.scope}/cgroup.procs"
     script = f"{join} && exec {HOME}/workload {shlex.join(str(each) for each in arguments)}"
     guest.sh(
@@ -139,14 +169,22 @@ def _stop(guest: Machine, pod: Pod) -> list[dict[str, Any]]:
 
 
 def _unit(guest: Machine, name: str, program: str, *arguments: str) -> None:
-    guest.sh(f"systemd-run --quiet --unit={name} python3 {HOME}/{program} {shlex.join(arguments)}")
+    # Those who reclaim are in one cgroup, the watch is not.
+    above = "system.slice" if name == WATCH else SLICE
+    guest.sh(f"systemd-run --quiet --slice={above} --unit={name} python3 {HOME}/{program} {shlex.join(arguments)}")
 
 
-def _config(selector: str, ratio: float) -> str:
+def _worst(pods: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Of several pods' latencies, by phase."""
+    return [max(phase, key=lambda each: each["mean"]) for phase in zip(*pods, strict=True)]
+
+
+def _config(selector: str, device: str, terms: Terms) -> str:
     # Drives that wear are no business of a comparison of laws: none of the others has a budget.
     return (
         f"pressure: {{interval: 2s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\n"
-        f"overcommit: {{mode: enforce, ratio: {ratio}, swapDevice: {SWAP}, selector: {selector}, writeBudget: 64Mi}}\n"
+        f"overcommit: {{mode: enforce, ratio: {terms.ratio}, swapDevice: {device}, selector: {selector}, "
+        f"basis: {terms.basis}, writeBudget: 64Mi}}\n"
     )
 
 
@@ -158,12 +196,8 @@ def _lines(guest: Machine) -> list[Line]:
 
 def _wait(guest: Machine, seconds: float) -> None:
     """Until so many seconds of the guest's own clock have gone by since its first line."""
-    while True:
-        seen = _lines(guest)
-        left = seconds - (seen[-1]["at"] - seen[0]["at"]) if seen else seconds
-        if left <= 0:
-            return
-        time.sleep(min(left, POLL_SECONDS))
+    until = _lines(guest)[0]["at"] + seconds
+    guest.sh(f"sleep $(awk '{{ left = {until} - $1; print left > 0 ? left : 0 }}' /proc/uptime)", timeout=seconds + 60)
 
 
 def check(controllers: Sequence[str]) -> None:

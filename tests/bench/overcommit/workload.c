@@ -1,16 +1,20 @@
 /*
  * Runs in the guest: an open-loop service whose memory has a hot, a warm and a cold part, and changes its mind once.
  *
- *   workload HOT WARM COLD WARM_SECONDS RATE SEED FLIP_MIB READY FLIP OUT
+ *   workload HOT WARM COLD WARM_SECONDS RATE SEED FLIP_MIB READY FLIP OUT FILE_MIB FILE HUGE FILLED
  *
  * MiB of each part; the mean time between two uses of a warm page; operations per second; how much of the cold part
  * takes the place of as much of the hot part once the file FLIP is there. READY is made when all memory is. On SIGTERM
  * the latencies are written to OUT as JSON, in microseconds, before and after the change.
  *
+ * FILE is made with FILE_MIB; a page of its first quarter is read with every operation. HUGE is 1 for memory in huge
+ * pages, FILLED the bytes of each page that are not zeros.
+ *
  * Open loop: an operation begins when it is due, whether or not the one before is over, so its latency counts the time
  * it waited for others, as a user's request would.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdint.h>
@@ -50,22 +54,42 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static unsigned char *part(size_t mib)
+static unsigned char *part(size_t mib, int huge, size_t filled)
 {
 	size_t size = mib * MIB;
 	if (!size)
 		return NULL;
 	unsigned char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED || madvise(memory, size, MADV_NOHUGEPAGE)) {
+	if (memory == MAP_FAILED || madvise(memory, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE)) {
 		perror("workload: memory");
 		exit(1);
 	}
 	/* Pages that are alike need no room on a compressing device. */
 	for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
-		uint64_t word = next();
+		uint64_t word = at % PAGE < filled ? next() : 0;
 		memcpy(memory + at, &word, sizeof word);
 	}
 	return memory;
+}
+
+/* A file with that much in the page cache, all of it read once. */
+static int cached(const char *path, size_t mib)
+{
+	static uint64_t block[PAGE / sizeof(uint64_t)];
+	int file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	for (size_t page = 0; file >= 0 && page < mib * MIB / PAGE; page++) {
+		block[0] = next();
+		if (write(file, block, PAGE) != PAGE) {
+			close(file);
+			file = -1;
+		}
+	}
+	/* Dirty pages cannot go. */
+	if (file < 0 || fsync(file)) {
+		perror("workload: FILE");
+		exit(1);
+	}
+	return file;
 }
 
 static void note(struct latencies *to, double microseconds)
@@ -92,8 +116,9 @@ static double quantile(const struct latencies *of, double share)
 
 int main(int argc, char **argv)
 {
-	if (argc != 11) {
-		fputs("usage: workload HOT WARM COLD WARM_SECONDS RATE SEED FLIP_MIB READY FLIP OUT\n", stderr);
+	if (argc != 15) {
+		fputs("usage: workload HOT WARM COLD WARM_SECONDS RATE SEED FLIP_MIB READY FLIP OUT FILE_MIB FILE HUGE FILLED\n",
+			stderr);
 		return 2;
 	}
 	size_t hot_pages = strtoul(argv[1], NULL, 10) * MIB / PAGE, warm_pages = strtoul(argv[2], NULL, 10) * MIB / PAGE;
@@ -102,9 +127,13 @@ int main(int argc, char **argv)
 	state = strtoull(argv[6], NULL, 10);
 	signal(SIGTERM, end);
 
-	unsigned char *hot = part(strtoul(argv[1], NULL, 10));
-	unsigned char *warm = part(strtoul(argv[2], NULL, 10));
-	unsigned char *cold = part(strtoul(argv[3], NULL, 10));
+	int huge = *argv[13] == '1';
+	size_t filled = strtoul(argv[14], NULL, 10), file_mib = strtoul(argv[11], NULL, 10);
+	unsigned char *hot = part(strtoul(argv[1], NULL, 10), huge, filled);
+	unsigned char *warm = part(strtoul(argv[2], NULL, 10), huge, filled);
+	unsigned char *cold = part(strtoul(argv[3], NULL, 10), huge, filled);
+	size_t file_pages = file_mib * MIB / PAGE / 4;
+	int file = file_pages ? cached(argv[12], file_mib) : -1;
 	fclose(fopen(argv[8], "w"));
 
 	static struct latencies found[PHASES];
@@ -130,6 +159,14 @@ int main(int argc, char **argv)
 			/* After the change the first pages of the cold part are used, and those of the hot part no more. */
 			unsigned char *base = phase && page < flip_pages ? cold : hot;
 			sink ^= base[page * PAGE]++;
+		}
+		if (file_pages) {
+			unsigned char page[PAGE];
+			if (pread(file, page, PAGE, (off_t)(next() % file_pages * PAGE)) != PAGE) {
+				perror("workload: FILE");
+				return 1;
+			}
+			sink ^= page[0];
 		}
 		for (owed += warm_touches; owed >= 1; owed--)
 			sink ^= warm[next() % warm_pages * PAGE]++;

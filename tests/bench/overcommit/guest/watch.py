@@ -1,7 +1,7 @@
 """
-Runs in the guest: a line of JSON a second about one pod, its swap device, and whoever reclaims.
+Runs in the guest: a line of JSON a second about some pods together, their swap device, and whoever reclaims.
 
-    watch.py CGROUP DISK CONTROLLER OUT     DISK as in /sys/block; CONTROLLER: a cgroup that may not be there
+    watch.py DISK CONTROLLER OUT CGROUP...      DISK as in /sys/block; CONTROLLER: a cgroup that may not be there
 """
 
 import json
@@ -18,6 +18,15 @@ def written(disk: str) -> int:
     """Bytes written to the device so far."""
     with open(f"/sys/block/{disk}/stat") as file:
         return int(file.read().split()[6]) * SECTOR
+
+
+def held(disk: str) -> int:
+    """Bytes of memory that the device itself takes for what is on it: a compressing one does."""
+    try:
+        with open(f"/sys/block/{disk}/mm_stat") as file:
+            return int(file.read().split()[2])
+    except FileNotFoundError:
+        return 0
 
 
 class KernelThreads:
@@ -49,18 +58,18 @@ def cpu(controller: str) -> float:
 
 
 def main() -> None:
-    cgroup, disk, controller, out = sys.argv[1:]
+    disk, controller, out, *cgroups = sys.argv[1:]
     due, threads = time.monotonic(), KernelThreads()
     with open(out, "w", buffering=1) as file:
         while True:
-            seen, stat = read(cgroup), keyed(f"{cgroup}/memory.stat")
+            pods, stats = [read(each) for each in cgroups], [keyed(f"{each}/memory.stat") for each in cgroups]
             line = {
-                "at": seen.at,
-                "current": seen.current,
-                "swap": number(f"{cgroup}/memory.swap.current"),
-                "memory": seen.memory_some,
-                "io": seen.io_some,
-                "refaults": stat["workingset_refault_anon"] + stat["workingset_refault_file"],
+                "at": pods[0].at,
+                "current": sum(each.current for each in pods) + held(disk),
+                "swap": sum(number(f"{each}/memory.swap.current") for each in cgroups),
+                "memory": sum(each.memory_some for each in pods),
+                "io": sum(each.io_some for each in pods),
+                "refaults": sum(each["workingset_refault_anon"] + each["workingset_refault_file"] for each in stats),
                 "written": written(disk),
                 "cpu": cpu(controller) + threads.cpu(),
             }

@@ -77,6 +77,18 @@ def run(found: Reclaimer, *reclaims: Reclaim, seconds: float = 5.0, watches: Seq
     found.run(watches, reclaims, seconds)
 
 
+def test_who_waits_for_its_turn_is_busy(node: Path) -> None:
+    """From the first moment: a second request would be lost."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        seen: list[list[int]] = []
+        kernel.meanwhile = lambda: seen.append([found.offloads[f"uid-{each}"].busy_bytes for each in (0, 1)])
+        run(found, reclaim(0, 32 * MIB), reclaim(1, 32 * MIB))
+        after = [found.offloads[f"uid-{each}"].busy_bytes for each in (0, 1)]
+    assert seen == [[32 * MIB, 32 * MIB], [0, 32 * MIB]]
+    assert after == [0, 0]
+
+
 def test_what_is_asked_for_is_cut_in_slices(node: Path) -> None:
     """No single write asks for more than a slice; what was freed and how long it took adds up."""
     kernel = Kernel(node, Clock())

@@ -22,6 +22,7 @@ from plimsoll.kernel.swap_device import (
     identify,
     identity_of,
     read_header,
+    read_in_memory,
     read_traffic,
 )
 from plimsoll.kernel.swap_reason import SwapReason
@@ -161,6 +162,16 @@ def test_active_swap_without_a_node_in_dev(tmp_path: Path) -> None:
         assert active_swap(host, line._replace(kind="file")) is None
         assert active_swap(host, line._replace(path="/dev/vdc")) is None
         assert identity_of(host, "/dev/vdb") is None
+
+
+def test_what_a_compressing_device_takes(tmp_path: Path) -> None:
+    """Of zram all it uses of memory, in bytes; nothing is said of what is no zram, or says nothing."""
+    trees.write(tmp_path, {"sys/dev/block/252:0/mm_stat": " 41943040 20000000 20971520 0 21000000 12 0 3 4\n"})
+    device = Device("/dev/zram0", Kind.ZRAM, Identity(os.makedev(252, 0)), None)
+    with HostFs(str(tmp_path)) as host:
+        assert read_in_memory(host, device) == 20 << 20
+        assert read_in_memory(host, device._replace(identity=Identity(os.makedev(252, 1)))) is None
+        assert read_in_memory(host, device._replace(kind=Kind.BLOCK)) is None
 
 
 def test_traffic_of_a_disk(tmp_path: Path) -> None:

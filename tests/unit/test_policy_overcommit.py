@@ -379,6 +379,68 @@ def test_damon_takes_by_itself_and_its_swap_cache_is_emptied() -> None:
     assert then(run, out, capabilities=capabilities, total=GIB).decision.reclaims == ()
 
 
+def test_a_fresh_figure_is_from_before_what_was_freed_with_it() -> None:
+    """The generations are read before memory is reclaimed in the same turn."""
+    pod = low(1, memory(cold=14 * MIB))
+    run = settled(pod, capabilities=GENERATIONS)
+    size = run.decision.reclaims[0].size
+    run = then(run, pod, capabilities=GENERATIONS, offloads={UID.format(1): Offload()}, after=5.0)
+    fresh = low(1, memory(cold=15 * MIB))
+    run = then(run, fresh, capabilities=GENERATIONS, offloads={UID.format(1): Offload(freed=size, asked=size)})
+    assert sum(each.size for each in run.decision.reclaims) <= 15 * MIB * 0.9 - size
+
+
+def test_requests_that_would_be_lost_are_not_made() -> None:
+    """While one pod's is under way, nobody is asked, nor is taken to have borne it."""
+    pods = low(1), low(2)
+    run = settled(*pods)
+    assert len(run.decision.reclaims) == 2
+    asked = {UID.format(1): Offload(asked=MIB, busy_bytes=MIB), UID.format(2): Offload(asked=MIB)}
+    busy = then(run, *pods, offloads=asked)
+    assert busy.decision.reclaims == ()
+    free = {uid: replace(each, busy_bytes=0) for uid, each in asked.items()}
+    assert len(then(busy, *pods, offloads=free, after=1.0).decision.reclaims) == 2
+
+
+def test_a_request_that_was_not_made_is_no_reason_for_a_larger_one() -> None:
+    """The step grows only with what was really asked of the kernel; it is taken with the request after that."""
+    run = settled(low())
+    sizes = [run.decision.reclaims[0].size]
+    for asked in (MIB, MIB, 2 * MIB, 3 * MIB):
+        run = then(run, low(), offloads={UID.format(1): Offload(asked=asked)})
+        sizes.append(run.decision.reclaims[0].size)
+    assert sizes[0] < sizes[1] < sizes[2] == sizes[3] < sizes[4]
+
+
+def test_rates_are_shared_and_stand() -> None:
+    """With room for some only all go slower; and none is changed, which costs DAMON seconds, while nothing is written."""
+    capabilities, pods = (*STOCK, "damon"), [low(number, memory(512 * MIB)) for number in (1, 2, 3, 4)]
+    config = section(ratio=3.0)
+    run = settled(*pods, config=config, capabilities=capabilities, total=4 * GIB)
+    rates = []
+    for _ in range(40):
+        run = then(run, *pods, config=config, capabilities=capabilities, total=4 * GIB)
+        rates.append([each.rate for each in run.decision.watches])
+    assert len({tuple(each) for each in rates}) == 1
+    assert len(set(rates[0])) == 1
+    assert rates[0][0] > 0
+
+
+@pytest.mark.parametrize(("device", "flushed"), [(DEVICE, 1), (replace(DEVICE, dedicated=False), 0)])
+def test_the_swap_cache_is_emptied_unless_all_stops(device: SwapDevice, flushed: int) -> None:
+    """What was paged out is still memory when no more may be written; in an alarm nothing is asked for at all."""
+    capabilities, spent = (*STOCK, "damon"), section(writeBudget="1Mi")
+    run = settled(low(), config=spent, capabilities=capabilities, total=GIB)
+    out = low(1, memory(256 * MIB, 15 * MIB, swap_cached=15 * MIB, swap_traffic=DeviceTraffic(0, 15 * MIB)))
+    full = replace(device, used=DEVICE.size)
+    run = then(run, out, config=spent, capabilities=capabilities, total=GIB, device=full)
+    assert run.figures.pause is (Pause.DEVICE_FULL if flushed else Pause.SHARED)
+    assert len(run.decision.reclaims) == flushed
+    # What did not happen is not taken to have.
+    later = then(run, out, config=spent, capabilities=capabilities, total=GIB)
+    assert len(later.decision.reclaims) == 1 - flushed
+
+
 def test_what_was_read_back_is_not_flushed() -> None:
     """It is in the swap cache too, and hot: that ran away in the prototype."""
     capabilities = (*STOCK, "damon")

@@ -17,7 +17,7 @@ from plimsoll.policies.bounds import Violation, territory
 from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_ratio import Level
 from plimsoll.policies.overcommit_selector import PATIENCE_SECONDS, choose, lacking, of_pod
-from plimsoll.policies.overcommit_swap import Limits, limit
+from plimsoll.policies.overcommit_swap import Limits, limit, saved
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import MAX_RATE, MAX_RECLAIM, MAX_RECLAIMS, Reclaimable
 from plimsoll.policies.registry import Enrolled
@@ -66,6 +66,23 @@ def test_limits_together_fit_the_device() -> None:
     sizes = dict(limit(sized(a=400 * MIB, b=800 * MIB), small, 0.2, 4.0, Limits()).sizes)
     assert sum(sizes.values()) <= 80 * MIB
     assert sizes["b"] == pytest.approx(2 * sizes["a"], rel=0.01)
+
+
+def test_a_limit_that_stood_makes_room_for_who_comes() -> None:
+    """What a lone pod was given is not kept when the device has to do for two."""
+    small = replace(DEVICE, size=1000 * MIB)
+    alone = limit(sized(a=2048 * MIB), small, 0.2, 4.0, Limits())
+    both = limit(sized(a=2048 * MIB, b=2048 * MIB), small, 0.2, 4.0, alone)
+    assert dict(both.sizes) == {"a": 400 * MIB, "b": 400 * MIB}
+    assert limit(sized(a=2048 * MIB, b=2048 * MIB), small, 0.2, 4.0, both) == both
+
+
+def test_what_a_compressing_device_keeps_is_not_saved() -> None:
+    """Its pool is memory: of what is on it, only the rest is free for others."""
+    zram = replace(DEVICE, kind="zram", used=400 * MIB, in_memory=100 * MIB)
+    assert saved(200 * MIB, zram) == 150 * MIB
+    assert saved(200 * MIB, replace(zram, in_memory=500 * MIB)) == 0
+    assert saved(200 * MIB, DEVICE) == 200 * MIB
 
 
 # --- what may be written

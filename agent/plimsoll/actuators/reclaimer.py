@@ -99,6 +99,8 @@ class Reclaimer:
         ``known``: the pods there are. What reclaiming one has come to is remembered as long as it is there.
         """
         end = self._clock() + seconds
+        for each in reclaims:
+            self._account(each.pod, busy=each.size)
         self._watched = {each.pod: each.selector for each in watches}
         for name, selector in self._selectors.items():
             selector.watch([each for each in watches if each.selector is name])

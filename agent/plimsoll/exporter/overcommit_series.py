@@ -90,6 +90,12 @@ DEDICATED = Family(
 )
 SWAP_SIZE = Family("plimsoll_swap_size_bytes", "gauge", "Size of the device while it is in use as swap.", ("device",))
 SWAP_USED = Family("plimsoll_swap_used_bytes", "gauge", "How much of it is taken.", ("device",))
+SWAP_IN_MEMORY = Family(
+    "plimsoll_swap_memory_bytes",
+    "gauge",
+    "Memory that a compressing device itself takes for what it holds.",
+    ("device",),
+)
 SWAP_WRITTEN = Family(
     "plimsoll_swap_written_bytes_total", "counter", "Bytes written to the device since boot.", ("device",)
 )
@@ -99,7 +105,7 @@ OVERCOMMIT_FAMILIES = (
     *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, OFFERED, PAUSED),
     *(POD_OFFLOADED, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_REFAULTS, POD_PAUSED),
     *(POD_ASKED, POD_FREED, POD_SECONDS, POD_PENDING, RECLAIMS, DEDICATED),
-    *(SWAP_SIZE, SWAP_USED, SWAP_WRITTEN, SWAP_READ),
+    *(SWAP_SIZE, SWAP_USED, SWAP_IN_MEMORY, SWAP_WRITTEN, SWAP_READ),
 )
 """In the order of the page."""
 
@@ -178,7 +184,7 @@ def _device(device: SwapDevice) -> Iterator[Sampled]:
     if device.dedicated is not None:
         reasons = device.reasons or ("",)
         yield DEDICATED, [((where, reason), int(device.dedicated)) for reason in reasons]
-    figures = ((SWAP_SIZE, device.size), (SWAP_USED, device.used), (SWAP_WRITTEN, device.written))
-    for family, value in (*figures, (SWAP_READ, device.read)):
+    figures = ((SWAP_SIZE, device.size), (SWAP_USED, device.used), (SWAP_IN_MEMORY, device.in_memory))
+    for family, value in (*figures, (SWAP_WRITTEN, device.written), (SWAP_READ, device.read)):
         if value is not None:
             yield family, [((where,), value)]

@@ -23,6 +23,7 @@ from plimsoll.kernel.swap_device import (
     active_swap,
     identify,
     identity_of,
+    read_in_memory,
     read_traffic,
 )
 from plimsoll.kernel.swap_reason import SwapReason
@@ -71,6 +72,7 @@ class DedicatedSwap:
             kind=device.kind.value,
             device_path=device.path,
             headed=device.header is not None and not self._foreign,
+            in_memory=read_in_memory(self._host, device),
         )
         traffic = read_traffic(self._host, device)
         if traffic is not None:

@@ -197,6 +197,14 @@ def read_traffic(host: HostFs, device: Device) -> Traffic | None:
     return Traffic(int(fields[2]) * _SECTOR, int(fields[6]) * _SECTOR)
 
 
+def read_in_memory(host: HostFs, device: Device) -> int | None:
+    """Bytes of memory that a compressing device takes for all it holds (Documentation: mm_stat, mem_used_total)."""
+    if device.kind is not Kind.ZRAM:
+        return None
+    fields = (host.read(f"sys/dev/block/{device.identity}/mm_stat").text() or "").split()
+    return int(fields[2]) if len(fields) > 2 and fields[2].isdecimal() else None
+
+
 def _by_path(host: HostFs, path: str, active: Container[Identity | None] = frozenset()) -> Device | Unidentified:
     found = _status(host, path)
     if isinstance(found, Outcome):

@@ -62,7 +62,7 @@ class SwapDevice:
     ``MAJOR:MINOR``. ``priority``: what it is used with, as the kernel prints it. ``headed``: whether mkswap was run on
     it, as far as anybody looked: while it is in use nobody does. ``dedicated`` is ``None`` while that cannot be known;
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
-    ``read`` and ``written`` count bytes since boot.
+    ``read`` and ``written`` count bytes since boot. ``in_memory``: what a compressing device takes for what it holds.
     """
 
     path: str
@@ -77,6 +77,7 @@ class SwapDevice:
     details: tuple[str, ...] = ()
     backend: str = ""
     kind: str = ""  # block | zram | file
+    in_memory: int | None = None
     device_path: str | None = None
     priority: int | None = None
     headed: bool = False

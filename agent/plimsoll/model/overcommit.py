@@ -40,6 +40,10 @@ class Pause(StrEnum):
     BUSY = "busy"  # it is being reclaimed from
 
 
+ALARMS = frozenset({Pause.SHARED, Pause.HIGH_PRESSURE, Pause.OOM_KILL})
+"""For these also what is under way stops. The others only mean that nothing more is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class PodOvercommit:
     """

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
-from plimsoll.model.overcommit import Pause
+from plimsoll.model.overcommit import ALARMS, Pause
 from plimsoll.model.plan import Knob, OnExit, Selector, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
@@ -95,21 +95,26 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     pause = _paused(config, device, alarm, ratio, room)
     most = 0 if pause else min(MAX_TOTAL, ratio.gap, *room.values())
     shares = share_out(seen, ground.now, config, most=most)
-    due = ground.now - state.asked >= config.interval * _EARLY
+    # What is asked for while the last requests are not over would be lost.
+    busy = any(each.busy_bytes for each in ground.swap.offloads.values())
+    due = ground.now - state.asked >= config.interval * _EARLY and not busy
     sizes = shares.sizes if due else {}
     if due:
-        writes = writes.ask(sum(sizes.values()))
+        # What goes at a rate is paid for when it is written, if that is counted: there may be nothing to write.
+        slow = {each.uid for each in seen if each.selector is Selector.DAMON and device.written is not None}
+        writes = writes.ask(sum(size for uid, size in sizes.items() if uid not in slow))
         seen = [remember(each, sizes.get(each.uid, 0), ground.now, config) for each in seen]
     else:
         seen = [brake(each, pause or shares.pauses[each.uid]) for each in seen]
     swappiness = _ANON_FIRST if config.basis == "anon" else None
     reclaims = [each for one in seen if (each := ask(one, sizes.get(one.uid, 0), NAME, swappiness)) is not None]
-    if alarm.pause is Pause.NONE:
+    if pause not in ALARMS:
         freed = [empty(each, NAME, swappiness) for each in seen]
         reclaims.extend(each for each, _ in freed if each is not None)
         seen = [each for _, each in freed]
     available = snapshot.node.memory_available_bytes
-    offered = offer(state.offer, ratio.offloaded, ground.now, available=available, total=memory_total)
+    saved = overcommit_swap.saved(ratio.offloaded, device)
+    offered = offer(state.offer, saved, ground.now, available=available, total=memory_total)
     figures = replace(
         of_node(ratio, config, pause),
         write_budget=None if unworn(device) else writes.allow(),

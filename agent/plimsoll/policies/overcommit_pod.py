@@ -46,7 +46,8 @@ class Remembered(NamedTuple):
     """
     ``since``: first seen; ``level`` since ``level_since``: its memory has been about that much. ``blind_since``: since
     when its selector has not known what is cold. ``cold`` was known when ``spent`` bytes of it had been freed.
-    ``flushed``: what it had on the device when the swap cache was last emptied. ``asked_at``: the last request.
+    ``flushed``: what it had on the device when the swap cache was last emptied. ``asked_at``: the last request, when
+    it had been asked for ``told`` bytes in all.
     """
 
     cgroup: str
@@ -64,6 +65,7 @@ class Remembered(NamedTuple):
     flushed: int | None = None
     rate: int = 0
     asked_at: float = float("-inf")
+    told: int = 0
 
 
 class Seen(NamedTuple):
@@ -120,7 +122,8 @@ def look(
         partial=offload.partial,
         freed=offload.freed,
         cold=memory.cold,
-        spent=0 if fresh else before.spent + freed,
+        # A figure is from before whatever was freed in the same turn.
+        spent=freed if fresh else before.spent + freed,
         flushed=swapped if before.flushed is None else min(before.flushed, swapped),
     )
     seen = Seen(sample, memory, level, felt, chosen, offload, kept)

@@ -55,6 +55,13 @@ def usable(device: SwapDevice, floor: float) -> int:
     return int((device.size or 0) * (1 - floor))
 
 
+def saved(offloaded: int, device: SwapDevice) -> int:
+    """Of so many bytes on the device, what is free memory for it: one that compresses keeps its part of them."""
+    if not device.in_memory or not device.used:
+        return offloaded
+    return int(offloaded * max(0.0, 1 - device.in_memory / device.used))
+
+
 def limit(
     levels: Mapping[str, Level],
     device: SwapDevice,
@@ -77,13 +84,16 @@ def limit(
     total = sum(wanted.values())
     known = dict(before.sizes)
     sizes: list[tuple[str, int]] = []
+    fairly: list[tuple[str, int]] = []
     for uid, size in sorted(wanted.items()):
         room = _room(levels[uid], keeps.get(uid, 0))
         fair = min(size if total <= most else size * most // total, room) // PAGE * PAGE
         old = known.get(uid)
         fits = old is not None and fair * _OUTGROWN <= old <= min(fair * _OVERSIZED, room)
+        fairly.append((uid, min(fair, _tight(room))))
         sizes.append((uid, old if fits and old is not None else min(_generous(fair, total, most), _tight(room))))
-    return Limits(tuple(sizes))
+    # What stood before leaves no room for who has come since.
+    return Limits(tuple(sizes if sum(size for _, size in sizes) <= most else fairly))
 
 
 def _room(level: Level, keep: int) -> int:

@@ -197,7 +197,7 @@ def _lines(guest: Machine) -> list[Line]:
 def _wait(guest: Machine, seconds: float) -> None:
     """Until so many seconds of the guest's own clock have gone by since its first line."""
     until = _lines(guest)[0]["at"] + seconds
-    guest.sh(f"sleep $(awk '{{ left = {until} - $1; print left > 0 ? left : 0 }}' /proc/uptime)", timeout=seconds + 60)
+    guest.sh(f"sleep $(awk '{{ left = {until} - $1; print (left > 0 ? left : 0) }}' /proc/uptime)", timeout=seconds + 60)
 
 
 def check(controllers: Sequence[str]) -> None:

@@ -413,7 +413,7 @@ def test_a_request_that_was_not_made_is_no_reason_for_a_larger_one() -> None:
 
 
 def test_rates_are_shared_and_stand() -> None:
-    """With room for some only all go slower; and none is changed, at a cost of seconds, while nothing is written."""
+    """With room for some only all go slower; none is changed, which costs seconds, while nothing is written."""
     capabilities, pods = (*STOCK, "damon"), [low(number, memory(512 * MIB)) for number in (1, 2, 3, 4)]
     config = section(ratio=3.0)
     run = settled(*pods, config=config, capabilities=capabilities, total=4 * GIB)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from plimsoll import __version__
 from tests.cluster.build import build
+from tests.deploy.cgroups import parent
 from tests.deploy.commands import REPOSITORY
 from tests.deploy.image import build_options, podman, podman_command
 from tests.deploy.shell import Shell
@@ -72,11 +75,17 @@ def test_install_upgrade_uninstall(cluster, shell):
         **{"REGISTRY": REGISTRY, "…": "0" * 64},
     )
     assert image_of(cluster) == f"{REGISTRY}/plimsoll@sha256:{'0' * 64}"
+    shell.run("helm uninstall plimsoll --namespace plimsoll")
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs a kubectl")
 def test_kubectl_finds_the_agent(cluster, shell):
     """As far as it goes without a kubelet: the DaemonSet, its pod, and then the API server looks for the node."""
+    shell.run(
+        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --create-namespace"
+        " --set image.registry=REGISTRY",
+        REGISTRY=REGISTRY,
+    )
     template = cluster.request("GET", DAEMON_SET)["spec"]["template"]
     spec = {**template["spec"], "nodeName": "node-1", "priorityClassName": "", "serviceAccountName": "default"}
     pod = {
@@ -91,20 +100,34 @@ def test_kubectl_finds_the_agent(cluster, shell):
     )
 
     assert '"node-1" not found' in shell.run(line.strip(), code=1)
+    shell.run("helm uninstall plimsoll --namespace plimsoll")
 
 
 @pytest.fixture
-def images(agent_image, tmp_path):
-    """podman's own storage of the tests; what a build needs of packages is where the tests keep it."""
-    verbs = {
+def cgroup():
+    with parent() as place:
+        yield place
+
+
+@pytest.fixture
+def images(agent_image, cgroup, tmp_path):
+    """podman with the tests' own storage; packages come from where the tests keep them, and there is no systemd."""
+    limit = os.sysconf("SC_OPEN_MAX")
+    options = {
         "build": build_options(),
-        "run": ("--pull=never", "--network=none", "--passwd=false", "--cgroups=disabled"),
+        "run": ("--pull=never", "--network=none", "--passwd=false", "--cgroups=no-conmon"),
         "push": (),
     }
-    cases = "\n".join(
-        f'{verb}) exec {" ".join(map(str, podman_command(verb, *more)))} "$@" ;;' for verb, more in verbs.items()
-    )
-    yield Shell(REPOSITORY, tmp_path / "home", {"podman": f"verb=$1\nshift\ncase $verb in\n{cases}\nesac\nexit 2"})
+    # podman's own limits may be higher than what this process may set.
+    options["run"] += (f"--cgroup-parent=/{cgroup}", f"--ulimit=nofile={limit}:{limit}", "--ulimit=nproc=4096:4096")
+    program = shutil.which("podman")
+    assert program is not None
+    cases = [
+        f'{verb}) exec {shlex.join([program, *podman_command(verb, *more)[1:]])} "$@" ;;'
+        for verb, more in options.items()
+    ]
+    script = "\n".join(["verb=$1", "shift", "case $verb in", *cases, "esac", "exit 2"])
+    yield Shell(REPOSITORY, tmp_path / "home", {"podman": script})
     podman("image", "untag", "localhost/plimsoll:0.1.0", check=False)
 
 
@@ -126,3 +149,4 @@ def test_the_image(agent_image, images, tmp_path):
         REGISTRY="localhost",
     )
     assert (tmp_path / "pushed/manifest.json").exists()
+    shutil.rmtree(tmp_path / "pushed")

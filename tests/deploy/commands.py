@@ -58,14 +58,14 @@ def command_lines(markdown: str) -> Iterator[tuple[int, str]]:
 
 
 def in_text() -> list[Shown]:
-    """What stands between backquotes in running text and begins with a program of ours."""
+    """What stands between backquotes in running text and begins with a program of ours, or kubectl."""
     return [
         Shown(str(page.relative_to(REPOSITORY)), number, text)
         for page in PAGES
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
         if not line.startswith("    ")
         for text in re.findall(r"(?<!`)`([^`]+)`", line)
-        if re.match(r"(make|plimsoll|python -m) \S", text)
+        if re.match(r"(make|plimsoll|python -m|kubectl) \S", text)
     ]
 
 

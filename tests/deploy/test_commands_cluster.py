@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 
@@ -16,6 +17,8 @@ from tests.deploy.cgroups import parent
 from tests.deploy.commands import REPOSITORY
 from tests.deploy.image import build_options, podman, podman_command
 from tests.deploy.shell import Shell
+from tests.running import command
+from tests.support import v2_node
 
 pytestmark = pytest.mark.cluster
 
@@ -95,12 +98,30 @@ def test_kubectl_finds_the_agent(cluster, shell):
         "spec": spec,
     }
     cluster.request("POST", "/api/v1/namespaces/plimsoll/pods", pod)
+    assert "plimsoll-1" in shell.run("kubectl --namespace plimsoll get pods --output wide")
+    assert "labeled" in shell.run("kubectl label namespace plimsoll pod-security.kubernetes.io/enforce=privileged")
     (line,) = (
         each for each in (REPOSITORY / "docs/operations.md").read_text().splitlines() if "exec daemonset" in each
     )
 
     assert '"node-1" not found' in shell.run(line.strip(), code=1)
     shell.run("helm uninstall plimsoll --namespace plimsoll")
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs a kubectl")
+def test_pods_as_kubectl_prints_them(cluster, shell, tmp_path):
+    """A folder with its output is what `--pods` reads: the same pods as the API server has."""
+    uids = {}
+    for name in ("one", "two"):
+        uids[name] = cluster.create_pod("default", name, "node-1")["metadata"]["uid"]
+        cluster.set_pod_status("default", name)
+    (tmp_path / "pods").mkdir()
+    (tmp_path / "pods/all.yaml").write_text(shell.run("kubectl get pods -o yaml"))
+    v2_node(tmp_path / "host")
+    page = command("metrics", "--root", tmp_path / "host", "--pods", tmp_path / "pods").stdout
+
+    for name, uid in uids.items():
+        assert re.search(rf'plimsoll_pod_info{{.*pod="{name}".*uid="{uid}"', page), page
 
 
 @pytest.fixture

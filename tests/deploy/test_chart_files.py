@@ -62,6 +62,13 @@ def test_the_chart_installs_this_version():
     assert chart["appVersion"] == __version__
 
 
+def test_an_image_that_is_built_as_documented_has_this_version():
+    """Its label and its document say what the program says of itself."""
+    (found,) = re.findall(r'^ARG VERSION="(.*?)"', (made.REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert found == __version__
+
+
 def test_the_command_of_the_table_is_described_in_pieces():
     """A described mapping is one row; its keys, described themselves or not, are found under their whole path."""
     text = "a:\n  # -- One,\n  # and more.\n  b: {c: 1}\n# not a description\nd: 2\n"

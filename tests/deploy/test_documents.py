@@ -11,6 +11,7 @@ import pytest
 
 from plimsoll.config.annotations import KEYS
 from plimsoll.config.schema import Config
+from tests.cluster.build import version
 from tests.deploy.dashboards.all import DASHBOARDS
 from tests.deploy.dashboards.pictures import DOCS
 from tests.deploy.helm import CHART
@@ -89,3 +90,13 @@ def test_what_takes_the_place_of_rubiks_features_is_there():
 
     assert named
     assert named <= {field.alias or name for name, field in Config.model_fields.items()}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/support.md", "deploy/helm/plimsoll/README.md"])
+def test_what_is_said_to_be_tested_is_what_is_built(page):
+    """The release of Kubernetes, and of Helm where it is named."""
+    text = (REPOSITORY / page).read_text()
+
+    assert re.findall(r"\b1\.3\d\.\d+\b", text) == [version("kube-apiserver").removeprefix("v")]
+    assert set(re.findall(r"(?:Helm |\| )(4\.\d+\.\d+)", text)) <= {version("helm").removeprefix("v")}
+    assert page == "README.md" or version("helm").removeprefix("v") in text

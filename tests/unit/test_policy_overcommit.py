@@ -412,6 +412,20 @@ def test_a_request_that_was_not_made_is_no_reason_for_a_larger_one() -> None:
     assert sizes[0] < sizes[1] < sizes[2] == sizes[3] < sizes[4]
 
 
+def test_of_the_swap_cache_what_nobody_mapped_again_is_freed() -> None:
+    """All of it but a last bit, however much was read back, and no more than has come to the device."""
+    capabilities = (*STOCK, "damon")
+    run = settled(low(1, memory(listed=256 * MIB)), capabilities=capabilities, total=GIB)
+    out = memory(240 * MIB, 48 * MIB, anon=212 * MIB, listed=240 * MIB, swap_cached=44 * MIB)
+    run = then(run, low(1, out), capabilities=capabilities, total=GIB)
+    assert [each.size for each in run.decision.reclaims] == [16 * MIB]
+    less = replace(out, listed=224 * MIB)
+    run = then(run, low(1, less), capabilities=capabilities, total=GIB)
+    assert [each.size for each in run.decision.reclaims] == [int(0.9 * 12 * MIB) // PAGE * PAGE]
+    last = replace(out, listed=213 * MIB)
+    assert then(run, low(1, last), capabilities=capabilities, total=GIB).decision.reclaims == ()
+
+
 def test_rates_are_shared_and_stand() -> None:
     """With room for some only all go slower; none is changed, which costs seconds, while nothing is written."""
     capabilities, pods = (*STOCK, "damon"), [low(number, memory(512 * MIB)) for number in (1, 2, 3, 4)]

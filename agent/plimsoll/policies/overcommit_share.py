@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.plan import Reclaim, Selector, cgroup
-from plimsoll.policies.overcommit_pod import FLUSH_SHARE, Seen, flush, give
+from plimsoll.policies.overcommit_pod import Seen, flush, give
 from plimsoll.policies.overcommit_step import stride
 from plimsoll.policies.overcommit_swap import PAGE
 
@@ -85,10 +85,10 @@ def ask(seen: Seen, size: int, policy: str, swappiness: int | None) -> Reclaim |
 
 def empty(seen: Seen, policy: str, swappiness: int | None) -> tuple[Reclaim | None, Seen]:
     """Free what DAMON has paged out and the swap cache still holds, if that is much; and the pod, with that noted."""
-    size = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else 0
+    size, part = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else (0, 0)
     if size <= 0:
         return None, seen
-    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + math.ceil(size / FLUSH_SHARE))
+    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + part)
     reason = "what was paged out is still in the swap cache"
     reclaim = Reclaim(seen.uid, cgroup(seen.sample.cgroup or ""), size, policy, reason, swappiness)
     return reclaim, seen._replace(kept=kept)

@@ -554,11 +554,36 @@ def test_a_selector_that_was_tried_and_does_not_work_is_passed_by() -> None:
     decision = decide(failing, section(), run.decision.state)
     assert decision.overcommit is not None
     assert decision.overcommit.selector is Selector.MGLRU
+    assert decision.overcommit.passed_over == ((Selector.DAMON, "failing"),)
     assert claims(Run(decision, 0.0)) == []
     plain = decide(failing, section(selector="damon"), run.decision.state)
     assert plain.overcommit is not None
     assert plain.overcommit.selector is Selector.PLAIN
     assert plain.lacking == ("damon",)
+
+
+@pytest.mark.parametrize("capabilities", [STOCK, DAMON], ids=["asked", "by itself"])
+def test_what_a_request_would_be_of_is_told_when_none_is_due(capabilities: tuple[str, ...]) -> None:
+    """Also of a pod whose memory DAMON gets at by itself, and nothing of one that may not be asked."""
+    first = settled(low(), capabilities=capabilities, total=16 * GIB)
+    run = then(first, low(), after=5.0, capabilities=capabilities, total=16 * GIB)
+    (pod,) = run.figures.pods
+    assert (pod.asked, pod.pause) == (0, Pause.NONE)
+    assert 0 < pod.wanted <= MAX_RECLAIM
+    young = settled(low(), capabilities=capabilities, seconds=20.0)
+    assert (young.figures.pods[0].wanted, young.pause()) == (0, Pause.PROBATION)
+
+
+def test_nothing_is_said_to_look_for_cold_memory_where_nothing_does() -> None:
+    """A node without a device uses no selector, and passes none over."""
+    figures = settled(low(), device=None).figures
+    assert (figures.pause, figures.selector, figures.passed_over) == (Pause.NO_DEVICE, None, ())
+
+
+def test_a_budget_is_told_where_it_counts() -> None:
+    """And not where the ratio does."""
+    assert settled(low(), config=section(target="budget", budget="1Gi")).figures.budget == GIB
+    assert settled(low()).figures.budget is None
 
 
 def test_what_pages_out_by_itself_is_halted_before_harm() -> None:

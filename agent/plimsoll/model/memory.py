@@ -83,13 +83,22 @@ class SwapDevice:
     headed: bool = False
 
 
+class Earned(NamedTuple):
+    """What of an :class:`Offload` came about under one selector, in the same units."""
+
+    asked: int = 0
+    freed: int = 0
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Offload:
     """
     What reclaiming has done for one pod since the agent started.
 
     ``asked``/``freed``: bytes; ``seconds``: spent in the kernel for it; ``partial``: times it freed less than asked
-    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed.
+    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed. ``earned``: by selector. What DAMON
+    pages out by itself is in none of this: only what was reclaimed after it is.
     """
 
     asked: int = 0
@@ -98,6 +107,7 @@ class Offload:
     partial: int = 0
     selector: str = ""
     busy_bytes: int = 0
+    earned: Mapping[str, Earned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

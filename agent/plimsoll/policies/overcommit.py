@@ -124,7 +124,10 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         offer=offered.size,
         life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
-        pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
+        passed_over=overcommit_selector.passed_over(
+            config, snapshot.capabilities, ground.swap.failing, memory_total, selector
+        ),
+        pods=of_pods(seen, shares, reclaims, ground.now, config),
     )
     return Decision(
         (

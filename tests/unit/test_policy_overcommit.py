@@ -235,7 +235,7 @@ def test_no_pod_carries_more_than_its_part() -> None:
 
 def test_probation() -> None:
     """A pod that is new, or whose memory is still moving, is left alone."""
-    assert settled(low(), seconds=85.0).pause() is Pause.PROBATION
+    assert settled(low(), seconds=55.0).pause() is Pause.PROBATION
     run = settled(low(), seconds=85.0)
     moved = then(run, low(1, memory(400 * MIB)))
     assert moved.pause() is Pause.PROBATION

@@ -99,18 +99,18 @@ class Reclaimer:
         ``known``: the pods there are. What reclaiming one has come to is remembered as long as it is there.
         """
         end = self._clock() + seconds
-        for each in reclaims:
-            self._account(each.pod, busy=each.size)
         self._watched = {each.pod: each.selector for each in watches}
-        for name, selector in self._selectors.items():
-            selector.watch([each for each in watches if each.selector is name])
-            selector.advance(self._clock())
-        self._begun = True
         now = self._watched.keys() | {each.pod for each in reclaims}
         self._offloads = {pod: each for pod, each in self._offloads.items() if pod in known} | {
             pod: replace(self._offloads.get(pod, Offload()), selector=str(self._watched.get(pod, Selector.PLAIN)))
             for pod in now
         }
+        for each in reclaims:
+            self._account(each.pod, busy=each.size)
+        for name, selector in self._selectors.items():
+            selector.watch([each for each in watches if each.selector is name])
+            selector.advance(self._clock())
+        self._begun = True
         for each in reclaims:
             self._results.append(self._reclaim(each, end))
 

@@ -116,7 +116,7 @@ class OvercommitSection(Section):
         0.2, description="The share of the device kept free; systemd-oomd kills where less than a tenth is."
     )
     pod_floor: Bytes = Field(64 * MIB, description="No pod's memory is taken below this.")
-    probation: Duration = Field(90.0, ge=0, le=3600, description="How long a new pod is left alone, up to 1h.")
+    probation: Duration = Field(60.0, ge=0, le=3600, description="How long a new pod is left alone, up to 1h.")
     pod_ratio: Annotated[float, Field(strict=True, gt=1, le=10)] = Field(
         4.0, description="The ratio no single pod goes beyond, so that one cold pod does not carry all."
     )

@@ -108,7 +108,8 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         seen = [brake(each, pause or shares.pauses[each.uid]) for each in seen]
     swappiness = _ANON_FIRST if config.basis == "anon" else None
     reclaims = [each for one in seen if (each := ask(one, sizes.get(one.uid, 0), NAME, swappiness)) is not None]
-    if pause not in ALARMS:
+    # What it freed and should not have is read back from the disk; until then it costs nothing to be used again.
+    if due and pause not in ALARMS:
         freed = [empty(each, NAME, swappiness) for each in seen]
         reclaims.extend(each for each, _ in freed if each is not None)
         seen = [each for _, each in freed]

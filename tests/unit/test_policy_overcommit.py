@@ -446,7 +446,7 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.SWAP_FILE, Knob.DAMON_KDAMONDS}
 
 
 DAMON = (*STOCK, "damon", "lru-gen")

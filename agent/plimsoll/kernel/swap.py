@@ -19,12 +19,14 @@ from plimsoll.kernel.swap_device import (
     Device,
     DeviceName,
     Identity,
+    Kind,
     Unidentified,
     active_swap,
     identify,
     identity_of,
     read_traffic,
 )
+from plimsoll.kernel.swap_file import hindrance, length
 from plimsoll.kernel.swap_reason import SwapReason
 from plimsoll.kernel.swap_rounds import Holder
 from plimsoll.kernel.swap_signature import foreign
@@ -39,11 +41,13 @@ class DedicatedSwap:
     """
     One configured device. One thread calls it.
 
-    ``name`` as configured: a path, ``UUID=...`` or ``LABEL=...``. Raises ValueError for any other.
+    ``name`` as configured: a path, ``UUID=...`` or ``LABEL=...``. Raises ValueError for any other. ``make``: bytes of
+    the file that somebody makes where nothing is.
     """
 
-    def __init__(self, host: HostFs, hierarchies: Hierarchies, name: str) -> None:
+    def __init__(self, host: HostFs, hierarchies: Hierarchies, name: str, make: int | None = None) -> None:
         self._host = host
+        self._make = make
         self._hierarchies = hierarchies
         self._configured = name
         self._name = DeviceName.parse(name)
@@ -62,7 +66,7 @@ class DedicatedSwap:
         active = {} if swaps is None else {active_swap(self._host, each): each for each in swaps}
         device = self._device(active, now)
         if isinstance(device, Unidentified):
-            return self._unusable(device.reason, device.detail)
+            return self._absent(device)
         seen = SwapDevice(
             self._configured,
             active=False,
@@ -71,6 +75,7 @@ class DedicatedSwap:
             kind=device.kind.value,
             device_path=device.path,
             headed=device.header is not None and not self._foreign,
+            length=length(self._host, device.path) if device.kind is Kind.FILE else None,
         )
         traffic = read_traffic(self._host, device)
         if traffic is not None:
@@ -143,8 +148,19 @@ class DedicatedSwap:
             self._check = (basis, SwapDedication(self._host, found, roots, device, size))
         return self._check[1]
 
-    def _unusable(self, reason: SwapReason, detail: str) -> SwapDevice:
-        return SwapDevice(self._configured, active=False, reasons=(reason.value,), details=(detail,))
+    def _absent(self, found: Unidentified) -> SwapDevice:
+        seen = SwapDevice(self._configured, active=False)
+        if self._make is None or self._name.by != "path" or found.reason is not SwapReason.DEVICE_MISSING:
+            return _doubtful(seen, found.reason, found.detail)
+        # Made it may be at any moment, and that is one look.
+        self._found = None
+        hindered = hindrance(self._host, self._configured, self._make)
+        if hindered:
+            return _doubtful(seen, SwapReason.NOT_MADE, hindered)
+        seen = replace(seen, kind=Kind.FILE.value, device_path=self._configured, makeable=True)
+        return _doubtful(
+            seen, found.reason, f"{self._configured} is not there yet: overcommit.swapFileSize has it made."
+        )
 
 
 def _idle(device: Device, other: str) -> tuple[SwapReason, str]:

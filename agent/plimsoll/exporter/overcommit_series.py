@@ -91,9 +91,17 @@ DEDICATED = Family(
 SWAP_SIZE = Family("plimsoll_swap_size_bytes", "gauge", "Size of the device while it is in use as swap.", ("device",))
 SWAP_USED = Family("plimsoll_swap_used_bytes", "gauge", "How much of it is taken.", ("device",))
 SWAP_WRITTEN = Family(
-    "plimsoll_swap_written_bytes_total", "counter", "Bytes written to the device since boot.", ("device",)
+    "plimsoll_swap_written_bytes_total",
+    "counter",
+    "Bytes written to the device since boot; to a file since the agent started, while no other swap is in use.",
+    ("device",),
 )
-SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from the device since boot.", ("device",))
+SWAP_READ = Family(
+    "plimsoll_swap_read_bytes_total",
+    "counter",
+    "Bytes read from the device since boot; of a file as above.",
+    ("device",),
+)
 
 OVERCOMMIT_FAMILIES = (
     *(RATIO, TARGET, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, LIFE, OFFERED, PAUSED),

@@ -7,7 +7,7 @@ may turn the device on or off is ``kernel/swap_activation.py``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import replace
 
 from plimsoll.kernel.cgroup import Hierarchies
@@ -20,6 +20,7 @@ from plimsoll.kernel.swap_device import (
     DeviceName,
     Identity,
     Kind,
+    Traffic,
     Unidentified,
     active_swap,
     identify,
@@ -30,6 +31,7 @@ from plimsoll.kernel.swap_file import hindrance, length
 from plimsoll.kernel.swap_reason import SwapReason
 from plimsoll.kernel.swap_rounds import Holder
 from plimsoll.kernel.swap_signature import foreign
+from plimsoll.kernel.swap_traffic import FileTraffic
 from plimsoll.model.memory import SwapDevice
 from plimsoll.model.outcome import Outcome
 
@@ -55,6 +57,7 @@ class DedicatedSwap:
         self._due = float("-inf")
         self._foreign = ""
         self._check: tuple[object, SwapDedication] | None = None
+        self._file = FileTraffic(host)
 
     def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
         """
@@ -77,7 +80,7 @@ class DedicatedSwap:
             headed=device.header is not None and not self._foreign,
             length=length(self._host, device.path) if device.kind is Kind.FILE else None,
         )
-        traffic = read_traffic(self._host, device)
+        traffic = self._traffic(device, active)
         if traffic is not None:
             seen = replace(seen, read=traffic.read, written=traffic.written)
         if swaps is None:
@@ -104,6 +107,11 @@ class DedicatedSwap:
             details=verdict.details,
             backend=check.backend.value,
         )
+
+    def _traffic(self, device: Device, active: Collection[Identity | None]) -> Traffic | None:
+        if device.kind is not Kind.FILE:
+            return read_traffic(self._host, device)
+        return self._file.look(alone=set(active) == {device.identity})
 
     def _device(self, active: Container[Identity | None], now: float) -> Device | Unidentified:
         found = self._found

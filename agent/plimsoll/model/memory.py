@@ -63,7 +63,7 @@ class SwapDevice:
     it, as far as anybody looked: while it is in use nobody does. ``length``: bytes of a file; ``makeable``: nothing is
     at the configured path, and a file could be made there. ``dedicated`` is ``None`` while that cannot be known;
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
-    ``read`` and ``written`` count bytes since boot.
+    ``read`` and ``written`` count bytes since boot, of a file since it was first seen.
     """
 
     path: str

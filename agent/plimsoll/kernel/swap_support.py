@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import os
 
-from plimsoll.config.problem import ConfigError
-from plimsoll.config.yaml_text import load
 from plimsoll.kernel.knob_support import KnobSupport
+from plimsoll.kernel.kubelet_swap import in_pod, told
 from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.reason import Reason, reason_of
 from plimsoll.kernel.reclaim.lru_gen import FILE as LRU_GEN
@@ -25,14 +24,6 @@ _LOCKDOWN = "sys/kernel/security/lockdown"
 _SWAP_QOS_ENABLE = "proc/sys/vm/memcg_swap_qos_enable"
 _ZSWAP_ENABLED = "sys/module/zswap/parameters/enabled"
 _OOMD = "system.slice/systemd-oomd.service"
-# Where kubeadm and the images of the large clouds keep it.
-KUBELET_CONFIGS = (
-    "var/lib/kubelet/config.yaml",
-    "etc/kubernetes/kubelet/config.json",
-    "etc/kubernetes/kubelet/kubelet-config.json",
-    "etc/kubernetes/kubelet-config.yaml",
-    "home/kubernetes/kubelet-config.yaml",
-)
 
 
 class SwapSupport(KnobSupport):
@@ -160,28 +151,41 @@ class SwapSupport(KnobSupport):
         return absence
 
     def kubelet_swap(self) -> Absence | None:
-        """Whether the kubelet starts on a node with swap, as far as its configuration file says."""
-        for path in KUBELET_CONFIGS:
-            reading = self._host.read(path)
-            if reading.outcome is Outcome.MISSING:
-                continue
-            text = reading.text()
-            if text is None:
-                return Absence(reason_of(reading.outcome), f"/{path} cannot be read: {reading.outcome.value}.", _FAIL)
-            try:
-                fields = load(text, file=path).data
-            except ConfigError:
+        """Whether the kubelet starts on a node with swap and lets no pod have any by itself, as far as is seen."""
+        found = told(self._host)
+        if found.unread is not None:
+            path, outcome = found.unread
+            if outcome is Outcome.MALFORMED:
                 return Absence(Reason.MALFORMED, f"/{path} is not a configuration of the kubelet.", _FAIL)
-            if isinstance(fields, dict) and fields.get("failSwapOn") is False:
-                return None
+            return Absence(reason_of(outcome), f"/{path} cannot be read: {outcome.value}.", _FAIL)
+        if not found.seen and in_pod(self._host):
+            return Absence(
+                Reason.IN_CONTAINER,
+                "The kubelet's configuration cannot be seen from a container: it may refuse to start with swap.",
+                f"Look on the node itself: {_LOOK} {_FAIL}",
+            )
+        if not found.seen:
+            return Absence(
+                Reason.NO_FILE,
+                "The kubelet's configuration file was not found: it may refuse to start with swap.",
+                f"{_FAIL} {_LOOK}",
+            )
+        if found.fail_swap_on is not False:
+            where = f" in {found.fail_source}" if found.fail_source else ""
             return Absence(
                 Reason.FAIL_SWAP_ON,
-                f"The kubelet will not start again while swap is active: failSwapOn in /{path} is not false.",
+                f"The kubelet will not start again while swap is active: failSwapOn is not false{where}.",
                 "Set failSwapOn: false and leave memorySwap.swapBehavior at NoSwap, then restart the kubelet.",
             )
-        return Absence(
-            Reason.NO_FILE, "The kubelet's configuration file was not found: it may refuse to start with swap.", _FAIL
-        )
+        if found.behavior not in (None, "", "NoSwap"):
+            return Absence(
+                Reason.LIMITED_SWAP,
+                f"The kubelet lets Burstable pods of any priority swap (memorySwap.swapBehavior: {found.behavior} in "
+                f"{found.behavior_source}): those that no policy keeps off share the device.",
+                "Set swapBehavior: NoSwap and restart the kubelet: low-priority pods are let on by plimsoll. Running "
+                "containers keep what they have until they are made anew.",
+            )
+        return None
 
     def zswap_off(self) -> Absence | None:
         """Whether what is swapped out leaves memory: zswap would keep it there, compressed."""
@@ -206,4 +210,7 @@ class SwapSupport(KnobSupport):
 
 
 _PLAIN = "Until then it is the kernel's reclaim that chooses what goes to swap."
+_LOOK = (
+    "/var/lib/kubelet/config.yaml, what systemctl cat kubelet shows for --config and --config-dir, and --fail-swap-on."
+)
 _FAIL = "See that the kubelet runs with failSwapOn: false, or it will not survive its next restart on this node."

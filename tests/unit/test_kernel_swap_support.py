@@ -246,3 +246,11 @@ def test_openeuler_v1(tmp_path: Path) -> None:
     found = probed(tmp_path / "off", tree | {switch: "0\n"})
     assert found["swapfile"].reason == "turned-off"
     assert "memcg_swap_qos_enable" in found["swapfile"].cure
+    assert "leads only 0" in found["swapfile"].cure
+    assert "EACCES" in found["swapfile"].detail
+    # 6.6: the other mode, in which cgroups begin with none.
+    assert probed(tmp_path / "none", tree | {switch: "2\n"})["swapfile"].available
+    found = probed(tmp_path / "absent", tree)
+    assert (found["swapfile"].reason, "swapaccount" in found["swapfile"].cure) == ("turned-off", True)
+    refused = Faults({("read", switch): errno.EACCES})
+    assert probed(tmp_path / "refused", tree | {switch: "1\n"}, refused)["swapfile"].reason == "denied"

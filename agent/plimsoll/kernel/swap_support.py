@@ -142,13 +142,30 @@ class SwapSupport(KnobSupport):
     def swapfile(self) -> Absence | None:
         """``memory.swapfile``, openEuler kernels with CONFIG_MEMCG_SWAP_QOS, cgroup v1: a device for each cgroup."""
         absence = self._openeuler("memory", "memory.swapfile", "CONFIG_MEMCG_SWAP_QOS")
-        if absence is None and self._host.read(_SWAP_QOS_ENABLE).data == b"0\n":
+        return self._swap_qos_enable() if absence is None else absence
+
+    def _swap_qos_enable(self) -> Absence | None:
+        """Its switch. While it is off every cgroup reads `all`, and a write answers EACCES."""
+        reading = self._host.read(_SWAP_QOS_ENABLE)
+        if reading.outcome is Outcome.MISSING:
             return Absence(
                 Reason.TURNED_OFF,
-                "memory.swapfile is there, but vm.memcg_swap_qos_enable is 0: no cgroup keeps what is written to it.",
-                "Set vm.memcg_swap_qos_enable=1 once at boot, and leave it: turning it on resets every cgroup.",
+                "memory.swapfile is there, but vm.memcg_swap_qos_enable is not: the kernel accounts for no swap.",
+                "Remove swapaccount=0 from the boot arguments.",
             )
-        return absence
+        if reading.outcome is not Outcome.OK:
+            return self._answer(reading.outcome, _SWAP_QOS_ENABLE)
+        if (reading.text() or "").strip() != "0":
+            # 1, and 2 of 6.6: what cgroups begin with is any device, or none. Each is written by us.
+            return None
+        return Absence(
+            Reason.TURNED_OFF,
+            "memory.swapfile is there, but vm.memcg_swap_qos_enable is 0: the kernel refuses what is written to it "
+            "(EACCES).",
+            "Set vm.memcg_swap_qos_enable=1 once at boot and leave it: turning it on resets every cgroup. Kernels of 6.6 "
+            "have a second mode, in which cgroups begin with no device; from one to the other leads only 0, and all is "
+            "reset again.",
+        )
 
     def kubelet_swap(self) -> Absence | None:
         """Whether the kubelet starts on a node with swap and lets no pod have any by itself, as far as is seen."""

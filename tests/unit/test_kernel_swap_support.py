@@ -29,6 +29,8 @@ ROOT = f"{trees.CGROUP}/kubepods.slice"
 ENABLED = "sys/kernel/mm/lru_gen/enabled"
 LRU_GEN = "sys/kernel/debug/lru_gen"
 CONFIG = "var/lib/kubelet/config.yaml"
+ELSEWHERE = {"swapfile": "not-built", "swap-tiers": "not-built"}
+"""What a stock kernel has not."""
 LIMITED = "failSwapOn: false\nmemorySwap: {swapBehavior: LimitedSwap}\n"
 
 
@@ -50,7 +52,7 @@ def test_a_node_that_can(tmp_path: Path) -> None:
     """A current stock kernel can do everything but what is openEuler's; every name is answered."""
     found = probed(tmp_path, able())
     assert set(found) == set(SWAP)
-    assert reasons(found) == {"swapfile": "not-built"}
+    assert reasons(found) == ELSEWHERE
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_a_node_that_can(tmp_path: Path) -> None:
 def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, reason: str, word: str) -> None:
     """Each by itself, with its own reason and a sentence that names it; nothing else changes."""
     found = probed(tmp_path, able() | change)
-    assert reasons(found) == {"swapfile": "not-built", name: reason}
+    assert reasons(found) == ELSEWHERE | {name: reason}
     assert word in found[name].detail
 
 
@@ -102,14 +104,14 @@ def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, r
 )
 def test_what_is_missing(tmp_path: Path, ends: tuple[str, ...], name: str, reason: str) -> None:
     """A file this kernel or node does not have."""
-    assert reasons(probed(tmp_path, trees.without(able(), *ends))) == {"swapfile": "not-built", name: reason}
+    assert reasons(probed(tmp_path, trees.without(able(), *ends))) == ELSEWHERE | {name: reason}
 
 
 def test_without_memory_reclaim(tmp_path: Path) -> None:
     """Neither with swappiness nor without."""
     found = probed(tmp_path, trees.without(able(), "kubepods.slice/memory.reclaim"))
     assert reasons(found) == {
-        "swapfile": "not-built",
+        **ELSEWHERE,
         "memory-reclaim": "no-file",
         "memory-reclaim-swappiness": "no-file",
     }
@@ -223,6 +225,15 @@ def test_the_kubelet_cannot_be_seen_from_a_container(tmp_path: Path) -> None:
     assert found.reason == "in-container"
     assert "--config-dir" in found.cure
     assert probed(tmp_path / "2", able() | token)["kubelet-swap"].available
+
+
+def test_swap_tiers_are_seen_and_not_used(tmp_path: Path) -> None:
+    """No release has them: how they are written is not settled, so nobody is let on by them."""
+    found = probed(
+        tmp_path, able() | {"sys/kernel/mm/swap/tiers": "fast 100\n", f"{ROOT}/memory.swap.tiers.max": "fast max\n"}
+    )
+    assert (found["swap-tiers"].reason, found["swap-limit"].available) == ("not-used", True)
+    assert "settled" in found["swap-tiers"].detail
 
 
 def test_cgroup_v1(tmp_path: Path) -> None:

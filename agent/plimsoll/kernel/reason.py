@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NO_KUBELET_ROOT = "no-kubelet-root"
     NO_SPACE = "no-space"
     NOT_BUILT = "not-built"  # the kernel, or this program, was built without it
+    NOT_USED = "not-used"  # it is there, and this program leaves it alone
     OOMD_RUNS = "oomd-runs"  # systemd-oomd may kill for what is done here
     PSI_DISABLED = "psi-disabled"
     SEARCH_CAPPED = "search-capped"

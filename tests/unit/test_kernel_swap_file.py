@@ -130,6 +130,15 @@ def test_a_file_system_that_holds_no_swap(tmp_path: Path) -> None:
     assert not os.path.exists(f"{shm}/{tmp_path.name}")
 
 
+@pytest.mark.parametrize(("release", "can"), [("4.19.90-2112.8.0.oe1", False), ("5.10.0-136.oe2203", True), ("", True)])
+def test_a_kernel_that_takes_it_for_holes(host: HostFs, tmp_path: Path, folder: Path, release: str, can: bool) -> None:
+    """swapon would answer EINVAL: nothing is made, and what else can be done is said."""
+    trees.write(tmp_path, {"proc/sys/kernel/osrelease": f"{release}\n"})
+    assert ("dd and mkswap" in hindrance(host, PATH, SIZE)) is not can
+    assert make(host, PATH, SIZE) == ((Outcome.OK, 0) if can else (Outcome.HELD, errno.EINVAL))
+    assert (folder / "file").exists() is can
+
+
 def test_no_folder(host: HostFs) -> None:
     """It is the administrator's to make."""
     assert "make one" in hindrance(host, "/none/file", SIZE)

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from uuid import UUID, uuid5
 
+from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.proc import read_os_release, read_swaps
 from plimsoll.kernel.swap_device import HEADER, HEADER_OFFSET, MAGIC, active_swap, identity_of, read_header
 from plimsoll.model.outcome import Outcome, outcome_of
 
 LABEL = "plimsoll"
 _NAMESPACE = UUID("c1f5a0de-2f0b-5d0c-9a66-3f3a6c4b7e11")
-# statfs(2). On these swapon takes a file that was only allocated: XFS since Linux 4.18, ext4 since 5.10. Btrfs wants it
-# outside of copy-on-write, and memory, networks and layers hold none.
-_FILE_SYSTEMS = frozenset({0xEF53, 0x58465342})
+# By statfs(2), those on which swapon takes a file that was only allocated, and since which Linux: before, it says
+# EINVAL to what it takes for holes. Btrfs wants it outside of copy-on-write, and memory, networks and layers hold none.
+_FILE_SYSTEMS = {0xEF53: ("ext4", (5, 10)), 0x58465342: ("XFS", (4, 18))}
 _SPARE = 10
 """One part in so many of the file system stays free."""
 
@@ -66,7 +67,7 @@ def hindrance(host: HostFs, path: str, size: int) -> str:
         if not vacant(host, path):
             return f"{path} is there, and is no file that could be swap: it is never touched. Name another one."
         with _folder(host, path) as (folder, _):
-            return _refusal(folder, path, size)[1]
+            return _refusal(host, folder, path, size)[1]
     except OSError as error:
         parent = os.path.dirname(path)
         return f"{parent} is no folder a file can be made in ({os.strerror(error.errno or errno.EIO)}): make one."
@@ -81,7 +82,7 @@ def make(host: HostFs, path: str, size: int, step: Callable[[str], None] = lambd
     page = os.sysconf("SC_PAGE_SIZE")
     try:
         with _folder(host, path) as (folder, name):
-            code, _ = _refusal(folder, path, size)
+            code, _ = _refusal(host, folder, path, size)
             if code:
                 return Outcome.HELD, code
             host.inject("write", path)
@@ -153,10 +154,17 @@ def _folder(host: HostFs, path: str) -> Iterator[tuple[int, str]]:
         os.close(descriptor)
 
 
-def _refusal(folder: int, path: str, size: int) -> tuple[int, str]:
+def _refusal(host: HostFs, folder: int, path: str, size: int) -> tuple[int, str]:
     """Why no file may be made there: an errno and a sentence."""
-    if file_system(folder) not in _FILE_SYSTEMS:
+    known = _FILE_SYSTEMS.get(file_system(folder))
+    if known is None:
         return errno.EINVAL, f"{path} would be on a file system that holds no swap file: use one on ext4 or XFS."
+    name, since = known
+    if KernelBuild(read_os_release(host)).older_than(*since):
+        return errno.EINVAL, (
+            f"swapon of this kernel would refuse {path}: on {name} it takes a file without holes only if all of it was "
+            f"written, before Linux {since[0]}.{since[1]}. Make it with dd and mkswap, and leave out swapFileSize."
+        )
     found = os.fstatvfs(folder)
     spare, free = found.f_blocks * found.f_frsize // _SPARE, found.f_bavail * found.f_frsize
     if free - size < spare:

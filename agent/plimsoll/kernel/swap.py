@@ -7,12 +7,12 @@ may turn the device on or off is ``kernel/swap_activation.py``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.proc import Swap, read_swaps
 from plimsoll.kernel.swap_accounting import accounting
 from plimsoll.kernel.swap_dedication import SwapDedication
 from plimsoll.kernel.swap_device import (
@@ -32,6 +32,7 @@ from plimsoll.kernel.swap_reason import SwapReason
 from plimsoll.kernel.swap_rounds import Holder
 from plimsoll.kernel.swap_signature import foreign
 from plimsoll.kernel.swap_traffic import FileTraffic
+from plimsoll.kernel.swap_use import use_of
 from plimsoll.model.memory import SwapDevice
 from plimsoll.model.outcome import Outcome
 
@@ -80,12 +81,12 @@ class DedicatedSwap:
             headed=device.header is not None and not self._foreign,
             length=length(self._host, device.path) if device.kind is Kind.FILE else None,
         )
-        traffic = self._traffic(device, active)
+        traffic = self._traffic(device, swaps or ())
         if traffic is not None:
             seen = replace(seen, read=traffic.read, written=traffic.written)
         if swaps is None:
             return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
-        ours = active.get(device.identity)
+        ours = use_of(self._host, swaps, device)
         if ours is None:
             reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
@@ -108,10 +109,10 @@ class DedicatedSwap:
             backend=check.backend.value,
         )
 
-    def _traffic(self, device: Device, active: Collection[Identity | None]) -> Traffic | None:
+    def _traffic(self, device: Device, swaps: Sequence[Swap]) -> Traffic | None:
         if device.kind is not Kind.FILE:
             return read_traffic(self._host, device)
-        return self._file.look(alone=set(active) == {device.identity})
+        return self._file.look(alone=len(swaps) == 1 and use_of(self._host, swaps, device) is not None)
 
     def _device(self, active: Container[Identity | None], now: float) -> Device | Unidentified:
         found = self._found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from tests.vm.agent import CONFIG
 from tests.vm.image import Image
 from tests.vm.machine import Machine
-from tests.vm.offloading import MIB, SWAP, Node
+from tests.vm.offloading import MIB, SECOND, SWAP, Node
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
+ROOT = "kubepods.slice"
 FOLDER = "/swap"
 FILE = f"{FOLDER}/low"
 SAID: dict[str, object] = {"ratio": 1.5, "swapDevice": FILE, "activate": True, "swapFileSize": "192Mi"}
@@ -74,3 +76,24 @@ def test_it_outlives_a_kill_and_goes_when_that_is_said(node: Node) -> None:
     assert refused.status != 0
     assert used(node) == []
     assert "low" not in there(node)
+
+
+@pytest.mark.parametrize("what", [FILE, SECOND])
+def test_on_by_a_container_that_is_gone(node: Node, what: str) -> None:
+    """The kernel has no path of it any more: it is known all the same, is not turned on again, and goes off."""
+    node.guest.sh(f"[ -e {FILE} ] || (fallocate -l 64M {FILE}; chmod 600 {FILE}; mkswap {FILE})")
+    # What is mounted: the folder of a file, a disk itself.
+    mount = FOLDER if what == FILE else f"$(readlink -f {what})"
+    inside = f"mount --make-rprivate /; mount --bind {mount} {mount}; swapon {what}"
+    node.guest.sh(f"unshare --mount sh -c '{inside}'")
+    (line,) = used(node)
+    roles = {node.batch.slice_path: "allowed", node.service.slice_path: "closed"}
+    seen = node.paging("sample", what, ROOT, json.dumps(roles))
+    again = node.paging("on", what)
+    off = node.paging("off", what, "0")
+    print(line, seen, again, off)
+    assert line[0] not in (what, mount)
+    assert (seen["active"], seen["device_path"]) == (True, what)
+    assert again["outcome"] == "unchanged"
+    assert off["outcome"] == "ok"
+    assert used(node) == []

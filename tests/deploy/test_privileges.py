@@ -112,6 +112,20 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "activate": True}}},
         {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw", "/sys/kernel/mm": "rw"}},
     ),
+    "a swap file that the agent makes": (
+        {
+            "config": {
+                "overcommit": {
+                    "mode": "enforce",
+                    "ratio": 2.0,
+                    "swapDevice": "/var/lib/swap/low",
+                    "activate": True,
+                    "swapFileSize": "8Gi",
+                }
+            }
+        },
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/var/lib/swap": "rw", "/sys/kernel/mm": "rw"}},
+    ),
     "memory that is published": (
         publishing(),
         {**ENFORCE, "rules": ENFORCE["rules"] | {("", "nodes/status", "patch")}},

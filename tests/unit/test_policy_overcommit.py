@@ -236,7 +236,7 @@ def test_no_pod_carries_more_than_its_part() -> None:
 def test_probation() -> None:
     """A pod that is new, or whose memory is still moving, is left alone."""
     assert settled(low(), seconds=55.0).pause() is Pause.PROBATION
-    run = settled(low(), seconds=85.0)
+    run = settled(low(), seconds=55.0)
     moved = then(run, low(1, memory(400 * MIB)))
     assert moved.pause() is Pause.PROBATION
     assert then(moved, low(1, memory(400 * MIB)), after=29.0).pause() is Pause.PROBATION
@@ -522,7 +522,7 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.SWAP_FILE, Knob.DAMON_KDAMONDS}
 
 
 DAMON = (*STOCK, "damon", "lru-gen")

@@ -132,9 +132,17 @@ SWAP_IN_MEMORY = Family(
     ("device",),
 )
 SWAP_WRITTEN = Family(
-    "plimsoll_swap_written_bytes_total", "counter", "Bytes written to the device since boot.", ("device",)
+    "plimsoll_swap_written_bytes_total",
+    "counter",
+    "Bytes written to the device since boot; to a file since the agent started, while no other swap is in use.",
+    ("device",),
 )
-SWAP_READ = Family("plimsoll_swap_read_bytes_total", "counter", "Bytes read from the device since boot.", ("device",))
+SWAP_READ = Family(
+    "plimsoll_swap_read_bytes_total",
+    "counter",
+    "Bytes read from the device since boot; of a file as above.",
+    ("device",),
+)
 
 OVERCOMMIT_FAMILIES = (
     *(RATIO, TARGET, PHYSICAL, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, WRITE_BUDGET),

@@ -25,9 +25,9 @@ from plimsoll.model.outcome import Outcome, outcome_of
 
 # union swap_header of include/linux/swap.h: after 1 KiB for boot blocks the version, the last page, the number of bad
 # pages, a UUID and a label. The magic ends the first page, in pages of the kernel that is to use it.
-_HEADER = struct.Struct("=III16s16s")
-_HEADER_OFFSET = 1024
-_MAGIC = b"SWAPSPACE2"
+HEADER = struct.Struct("=III16s16s")
+HEADER_OFFSET = 1024
+MAGIC = b"SWAPSPACE2"
 # Disks of a large storage node with their partitions.
 MAX_DEVICES = 4096
 _NUMBER = re.compile(r"(\d+):(\d+)\n?", re.ASCII)
@@ -176,9 +176,9 @@ def read_header(host: HostFs, path: str) -> Header | Outcome:
             os.close(descriptor)
     except OSError as error:
         return outcome_of(error.errno or errno.EIO)
-    if len(data) < page or not data.endswith(_MAGIC):
+    if len(data) < page or not data.endswith(MAGIC):
         return Outcome.MALFORMED
-    version, last_page, _, uuid, label = _HEADER.unpack_from(data, _HEADER_OFFSET)
+    version, last_page, _, uuid, label = HEADER.unpack_from(data, HEADER_OFFSET)
     if version != 1:
         # mkswap of a machine with the other byte order; the kernel would take it, and nobody has one.
         return Outcome.MALFORMED

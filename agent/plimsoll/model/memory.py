@@ -60,9 +60,11 @@ class SwapDevice:
 
     ``path`` as configured; ``device_path``: one of its own, the kernel's while it is in use; ``device`` is
     ``MAJOR:MINOR``. ``priority``: what it is used with, as the kernel prints it. ``headed``: whether mkswap was run on
-    it, as far as anybody looked: while it is in use nobody does. ``dedicated`` is ``None`` while that cannot be known;
+    it, as far as anybody looked: while it is in use nobody does. ``length``: bytes of a file; ``makeable``: nothing is
+    at the configured path, and a file could be made there. ``dedicated`` is ``None`` while that cannot be known;
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
-    ``read`` and ``written`` count bytes since boot. ``in_memory``: what a compressing device takes for what it holds.
+    ``read`` and ``written`` count bytes since boot, of a file since it was first seen.
+    ``in_memory``: what a compressing device takes for what it holds.
     """
 
     path: str
@@ -81,6 +83,8 @@ class SwapDevice:
     device_path: str | None = None
     priority: int | None = None
     headed: bool = False
+    length: int | None = None
+    makeable: bool = False
 
 
 class Earned(NamedTuple):

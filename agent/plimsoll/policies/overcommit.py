@@ -195,10 +195,15 @@ def _impossible(
 
 
 def _active(device: SwapDevice, config: OvercommitSection) -> tuple[Write, ...]:
-    """That the device is in use, where the agent sees to that."""
+    """That the device is there and in use, where the agent sees to that."""
     on_exit = OnExit.RESTORE if config.on_exit == "drain" else OnExit.KEEP
-    write = overcommit_swap.activate_write(device, on_exit) if config.activate else None
-    return () if write is None else (write,)
+    if not config.activate:
+        return ()
+    file = None
+    if config.swap_file_size is not None:
+        file = overcommit_swap.file_write(device, config.swap_file_size, on_exit)
+    write = overcommit_swap.activate_write(device, on_exit)
+    return tuple(each for each in (file, write) if each is not None)
 
 
 def _activation(
@@ -211,7 +216,9 @@ def _activation(
     others = _writes(route, ground, (), device, Limits())
     # The others are kept off before it is there, not after.
     shut = state.closing and (route is Route.SWAPFILE or overcommit_swap.closed(ground.others))
-    return (*others, *(activate if shut else ())), True
+    # A file that is there stays; one that is not is made when it may be turned on, and not before.
+    wanted = activate if shut else [each for each in activate if each.knob is Knob.SWAP_FILE and not device.makeable]
+    return (*others, *wanted), True
 
 
 def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
@@ -282,7 +289,7 @@ POLICY: Policy[OvercommitSection, State] = Policy(
     # What hurts is looked at in every tick; memory is asked for at the configured interval.
     interval=0.0,
     needs=("cgroup", "kubepods"),
-    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.SWAP_FILE, Knob.DAMON_KDAMONDS}),
     initial=State(),
     decide=decide,
     reclaims=True,

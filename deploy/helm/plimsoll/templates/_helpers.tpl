@@ -214,9 +214,10 @@ The argument of this one and of hostVolumes: the root, and whether there is anyt
 
 {{/*
 The path of the swap device of low-priority pods, if there is one; which device it is can only be told by looking at it.
+Of a file that the agent makes it is the folder: there is nothing else to mount yet.
 */}}
 {{- define "plimsoll.swapDevice" -}}
-{{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
+{{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ ternary (dir .swapDevice) .swapDevice (not (empty .swapFileSize)) }}{{ end }}{{ end }}
 {{- end }}
 
 {{/*

@@ -112,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     restored.set_defaults(run=_restore)
 
     retire.add_arguments(
-        commands.add_parser("retire", help="after the last agent: wait for all nodes, take back what was told of pods")
+        commands.add_parser(
+            "retire", help="after the last agent: wait for all nodes, take back what was told of them and pods"
+        )
     )
 
     doctor = commands.add_parser("doctor", help="what this node can do and, where it cannot, why and the cure")

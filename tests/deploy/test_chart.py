@@ -39,6 +39,8 @@ def test_the_manifests_are_in_step():
     [
         ({}, "plimsoll:0.1.0"),
         ({"registry": "host:5000", "repository": "team/agent", "tag": "x"}, "host:5000/team/agent:x"),
+        ({"registry": "ghcr.io/acme"}, "ghcr.io/acme/plimsoll:0.1.0"),
+        ({"registry": "host:5000/a/b-c", "digest": DIGEST}, f"host:5000/a/b-c/plimsoll@{DIGEST}"),
         ({"digest": DIGEST, "tag": "x"}, f"plimsoll@{DIGEST}"),
     ],
 )
@@ -55,6 +57,8 @@ def test_the_images_name(image, expected):
         {"config": {"log": {"level": "loud"}}},
         {"updateStrategy": {"rollingUpdate": {"maxSurge": 1}}},
         {"image": {"digest": "latest"}},
+        {"image": {"registry": "https://ghcr.io"}},
+        {"image": {"registry": "ghcr.io/acme/"}},
         {"tolerations": "all"},
         {"resource": {}},
     ],
@@ -119,6 +123,19 @@ def test_only_what_the_agent_cannot_follow_restarts_the_pods():
 def test_the_kubelet_waits_for_what_has_to_come_back(said, seconds):
     """drainTimeout is added to the time that the agent needs besides, however it is spelled."""
     assert template({"config": {"overcommit": said}})["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("path", "type_"),
+    [("/dev/vdb", "BlockDevice"), ("/dev/disk/by-id/x", "BlockDevice"), ("/swapfile", "File"), ("/device/x", "File")],
+)
+def test_a_swap_device_that_is_not_there_is_not_made(path, type_):
+    """The kubelet makes a folder of a path of no type, on every node that has no such device."""
+    objects = render({"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": path}}})
+    pods = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "DaemonSet"]
+    volumes = [each["hostPath"] for pod in pods for each in pod["volumes"] if each["name"] == "swap-device"]
+
+    assert volumes == [{"path": path, "type": type_}] * len(pods)
 
 
 def test_the_configuration_arrives_as_it_was_said():

@@ -18,7 +18,7 @@ from tests.deploy.cgroups import parent
 from tests.deploy.container import PodVolumes, command
 from tests.deploy.helm import helm, one
 from tests.deploy.image import podman
-from tests.deploy.node import NAMESPACE, Node, installed, until_metric
+from tests.deploy.node import NAMESPACE, NODE, Node, installed, until_metric
 from tests.running import until
 
 pytestmark = pytest.mark.cluster
@@ -28,9 +28,15 @@ Json = dict[str, Any]
 DAEMON_SET = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/plimsoll-cleanup"
 JOB = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/plimsoll-cleanup"
 POD = "/api/v1/namespaces/default/pods/shop"
+NODE_OBJECT = f"/api/v1/nodes/{NODE}"
 MERGE = "application/merge-patch+json"
 NOW = "2026-01-01T00:00:00Z"
-CONFIG = {"preemption": {"mode": "enforce"}, "notices": {"podConditions": True}}
+CONFIG = {
+    "preemption": {"mode": "enforce"},
+    "notices": {"podConditions": True},
+    # A device that no machine has: what is published is the test's.
+    "overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "LABEL=none", "selector": "mglru", "publish": True},
+}
 EVERYTHING = (
     "/apis/apps/v1/daemonsets",
     "/apis/batch/v1/jobs",
@@ -71,6 +77,7 @@ def run(node: Node, image: str, spec: Json, volumes: PodVolumes, kind: str) -> s
 
 def test_nothing_is_left_by_an_agent_that_was_killed(agent_image, cluster, tmp_path):
     """The kernel's values are as before the installation; no file, no object and no condition of ours is anywhere."""
+    cluster.request("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
     with ThreadPoolExecutor(1) as others, installed(agent_image, cluster, tmp_path, CONFIG) as node:
         before = knobs(node)
         cluster.annotate_pod("default", "shop", {"plimsoll.io/qos-priority": "low"})
@@ -79,6 +86,8 @@ def test_nothing_is_left_by_an_agent_that_was_killed(agent_image, cluster, tmp_p
         told = {"status": {"conditions": [{"type": "plimsoll.io/NoMemoryRequest", "status": "True", "reason": "x"}]}}
         cluster.request("PATCH", f"{POD}/status", told, content_type="application/strategic-merge-patch+json")
         node.container.kill()
+        offered = {"status": {each: {"plimsoll.io/low-memory": "1Gi"} for each in ("capacity", "allocatable")}}
+        cluster.request("PATCH", f"{NODE_OBJECT}/status", offered, content_type=MERGE)
         assert knobs(node) != before
         state = tmp_path / "-run-plimsoll"
         assert (state / "journal").exists()
@@ -105,11 +114,17 @@ def test_nothing_is_left_by_an_agent_that_was_killed(agent_image, cluster, tmp_p
         cluster.request("PATCH", f"{JOB}/status", status, content_type=MERGE)
         uninstall.result(60)
 
-        assert said == "conditions taken away from 1 pods\n1 of 1 nodes are put back\n"
+        assert said.splitlines() == [
+            "conditions taken away from 1 pods",
+            "plimsoll.io/low-memory taken away from 1 nodes",
+            "1 of 1 nodes are put back",
+        ]
         assert knobs(node) == before
         assert list(state.iterdir()) == []
     types = {each["type"] for each in cluster.request("GET", POD)["status"]["conditions"]}
     assert {each for each in types if "plimsoll" in each} == set()
+    status = cluster.request("GET", NODE_OBJECT)["status"]
+    assert "low-memory" not in str(status.get("capacity")) + str(status.get("allocatable"))
     for path in EVERYTHING:
         until(
             lambda path=path: (

@@ -174,6 +174,7 @@ def test_a_feature_has_exactly_its_privileges(feature):
 NOTHING = {"user": 65532, "capabilities": set(), "privileged": False, "devices": set(), "host": {}}
 NODES = {("apps", "daemonsets/plimsoll-cleanup", "get")}
 WITHDRAW = {("", "pods", "list"), ("", "pods/status", "patch")}
+UNPUBLISH = {("", "nodes", "list"), ("", "nodes/status", "patch")}
 ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
 
 
@@ -190,7 +191,9 @@ ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
             NODES,
         ),
         (frequencies("enforce", speedSelectResource=ISST), SPEED_SELECT_USED, NODES),
-        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW),
+        (publishing(), ENFORCE, NODES | UNPUBLISH),
+        ({"config": {"overcommit": {"publish": True}}}, None, set()),
+        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW | UNPUBLISH),
         ({**ENFORCING, "rbac": {"create": False}}, ENFORCE, set()),
     ],
 )
@@ -289,20 +292,28 @@ def test_a_right_that_is_too_wide_comes_with_the_policy_that_narrows_it(values, 
 OPENSHIFT = {"openshift": {"securityContextConstraints": {"create": True}}}
 
 
-@pytest.mark.parametrize("values", [{}, ENFORCING], ids=["observe", "enforce"])
-def test_openshift_is_asked_for_what_the_pods_need_and_no_more(values):
-    """Fields that there are, for the pods' own account; the user and the kinds of volumes are those of the pods."""
-    objects = render({**OPENSHIFT, **values})
+@pytest.mark.parametrize("feature", FEATURES)
+def test_openshift_is_asked_for_what_the_pods_need_and_no_more(feature):
+    """Fields that there are, for the pods' own account; user, capabilities and kinds of volumes are those of the pods."""
+    values, expected = FEATURES[feature]
+    arguments = ["--skip-schema-validation"]
+    arguments += [] if isinstance(values, dict) else ["--values", values]
+    objects = render({**OPENSHIFT, **(values if isinstance(values, dict) else {})}, *arguments)
     pods = only(objects, "DaemonSet")["spec"]["template"]["spec"]
     found = only(objects, "SecurityContextConstraints")
+    privileged = expected["privileged"]
 
     assert set(found) - {"apiVersion", "kind"} <= constraint_fields()
     assert found["users"] == [f"system:serviceaccount:plimsoll:{pods['serviceAccountName']}"]
     assert found["runAsUser"] == {"type": "MustRunAs", "uid": pods["securityContext"]["runAsUser"]}
     assert {key for each in pods["volumes"] for key in each if key != "name"} <= set(found["volumes"])
     allowed = {key for key, value in found.items() if key.startswith("allow") and value not in (False, [])}
-    assert allowed == {"allowHostDirVolumePlugin"}
-    assert found["requiredDropCapabilities"] == ["ALL"]
+    assert allowed - {"allowedCapabilities"} == {"allowHostDirVolumePlugin"} | (
+        {"allowPrivilegeEscalation", "allowPrivilegedContainer"} if privileged else set()
+    )
+    assert found["allowedCapabilities"] == (["*"] if privileged else sorted(expected["capabilities"]))
+    # As OpenShift has it in its own: what is dropped may be allowed again by name.
+    assert found["requiredDropCapabilities"] == ([] if privileged else ["ALL"])
 
 
 def test_openshift_lets_the_clean_up_run():
@@ -314,6 +325,10 @@ def test_openshift_lets_the_clean_up_run():
 
     assert constraints["users"] == [f"system:serviceaccount:plimsoll:{account}"]
     assert weights[0] < weights[1]
+    assert constraints["runAsUser"] == {"type": "RunAsAny"}
+    # Where no node is put back there is the Job's pod, whose user is none of the namespace's range either.
+    (alone,) = (each for each in hooks(render({**OPENSHIFT, **telling(podConditions=True)})) if "users" in each)
+    assert alone["runAsUser"] == {"type": "MustRunAs", "uid": 65532}
     assert not [each for each in render(ENFORCING) if each["kind"] == "SecurityContextConstraints"]
 
 

@@ -247,6 +247,8 @@ Not empty where DAMON may find the cold memory: it is told to through sysfs, whi
 - name: swap-device
   hostPath:
     path: {{ . }}
+    {{- /* Without a type, a device that is not there becomes a folder on the node. Links are followed. */}}
+    type: {{ ternary "BlockDevice" "File" (hasPrefix "/dev/" .) }}
 {{- end }}
 {{- if include "plimsoll.damon" .root }}
 # Not the folder damon in it, which not every kernel has: the pod would not start there.
@@ -347,19 +349,12 @@ allowHostIPC: false
 allowHostNetwork: false
 allowHostPID: false
 allowHostPorts: false
-{{- if include "plimsoll.swaps" .root }}
-allowPrivilegeEscalation: true
-allowPrivilegedContainer: true
-allowedCapabilities: ["*"]
+{{- $security := include "plimsoll.hostSecurityContext" .root | fromYaml }}
+allowPrivilegeEscalation: {{ $security.privileged }}
+allowPrivilegedContainer: {{ $security.privileged }}
+allowedCapabilities: {{ ternary (list "*") (dig "capabilities" "add" list $security) $security.privileged | toJson }}
 defaultAddCapabilities: []
-requiredDropCapabilities: []
-{{- else }}
-allowPrivilegeEscalation: false
-allowPrivilegedContainer: false
-allowedCapabilities: []
-defaultAddCapabilities: []
-requiredDropCapabilities: [ALL]
-{{- end }}
+requiredDropCapabilities: {{ dig "capabilities" "drop" list $security | toJson }}
 readOnlyRootFilesystem: true
 runAsUser:
   {{- toYaml .user | nindent 2 }}

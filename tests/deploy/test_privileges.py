@@ -294,7 +294,7 @@ OPENSHIFT = {"openshift": {"securityContextConstraints": {"create": True}}}
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_openshift_is_asked_for_what_the_pods_need_and_no_more(feature):
-    """Fields that there are, for the pods' own account; user, capabilities and kinds of volumes are those of the pods."""
+    """Fields that there are, for the pods' own account; user, capabilities and volumes are those of the pods."""
     values, expected = FEATURES[feature]
     arguments = ["--skip-schema-validation"]
     arguments += [] if isinstance(values, dict) else ["--values", values]

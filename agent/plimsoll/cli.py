@@ -267,7 +267,14 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    config = ConfigFile(options.config).config if options.config else None
+    config = None
+    try:
+        config = ConfigFile(options.config).config if options.config else None
+    except ConfigError as error:
+        if not options.forget:
+            raise
+        # No agent is to come that would read a better one, and what is in the journal needs none.
+        print(*error.problems, "plimsoll: going on without a configuration", sep="\n", file=sys.stderr)
     found = restore(
         options.root,
         options.state_dir,

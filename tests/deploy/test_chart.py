@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from plimsoll.config.loader import load_config
 from tests.deploy import made
 from tests.deploy.helm import CHART, HelmError, helm, hooks, one, only, render
 
@@ -121,8 +122,16 @@ def test_only_what_the_agent_cannot_follow_restarts_the_pods():
     ],
 )
 def test_the_kubelet_waits_for_what_has_to_come_back(said, seconds):
-    """drainTimeout is added to the time that the agent needs besides, however it is spelled."""
-    assert template({"config": {"overcommit": said}})["spec"]["terminationGracePeriodSeconds"] == seconds
+    """
+    drainTimeout is added to the time that the agent needs besides, however it is spelled; twice to what the clean-up
+    waits for, as the agent may be killed at the end of its time, and somebody else begins anew.
+    """
+    objects = render({"config": {"overcommit": said}, "postDeleteCleanup": {"mode": "always"}})
+    assert only(objects, "DaemonSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == seconds
+    job = one(hooks(objects), "Job")["spec"]
+    waited = 240 + 2 * (seconds - 30)
+    assert f"--timeout={waited}" in job["template"]["spec"]["containers"][0]["args"]
+    assert job["activeDeadlineSeconds"] == waited + 30
 
 
 @pytest.mark.parametrize(
@@ -195,6 +204,44 @@ def test_cleaning_up_goes_where_the_agents_were():
     assert not apart[1]["labelSelector"]["matchLabels"].items() <= labels.items()
     for name in ("nodeSelector", "tolerations", "priorityClassName"):
         assert here[name] == there[name]
+
+
+DRAIN = {"mode": "enforce", "ratio": 2.0, "swapDevice": "LABEL=low", "onExit": "drain", "publish": True}
+
+
+def test_behind_a_killed_agent_memory_is_brought_back_too(tmp_path):
+    """By the same section of the configuration, with the folders that the administrator added to find the device."""
+    extra = [{"name": "dev", "hostPath": {"path": "/dev"}}, {"name": "tls", "secret": {"secretName": "tls"}}]
+    mounts = [{"name": each["name"], "mountPath": f"/{each['name']}"} for each in extra]
+    values = {"config": {"overcommit": DRAIN}, "extraVolumes": extra, "extraVolumeMounts": mounts}
+    found = hooks(render(values))
+    config = one(found, "ConfigMap")
+    spec = one(found, "DaemonSet")["spec"]["template"]["spec"]
+    (restore,) = spec["initContainers"]
+    file = tmp_path / "plimsoll.yaml"
+    file.write_text(config["data"]["plimsoll.yaml"])
+    section = load_config(str(file)).overcommit
+
+    assert (section.mode, section.on_exit, section.swap_device) == ("enforce", "drain", "LABEL=low")
+    # Without a token it could not withdraw anything: that is the Job's.
+    assert not section.publish
+    assert "--config=/etc/plimsoll/plimsoll.yaml" in restore["args"]
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    places = {each["mountPath"]: volumes[each["name"]] for each in restore["volumeMounts"]}
+    assert places["/etc/plimsoll"]["configMap"] == {"name": config["metadata"]["name"]}
+    assert places["/dev"]["hostPath"] == {"path": "/dev"}
+    # A secret of the namespace may be gone by then, and the pod would wait for it.
+    assert not any("secret" in each for each in spec["volumes"])
+
+
+def test_what_cleans_up_has_no_configuration_without_need():
+    """What is in the journal needs none."""
+    found = hooks(render({"config": {"overcommit": {**DRAIN, "onExit": "leave"}}}))
+
+    assert "ConfigMap" not in {each["kind"] for each in found}
+    assert not any(
+        "--config" in each for each in one(found, "DaemonSet")["spec"]["template"]["spec"]["initContainers"][0]["args"]
+    )
 
 
 def test_two_releases_keep_apart():

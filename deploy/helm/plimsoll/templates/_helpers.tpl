@@ -96,12 +96,15 @@ Not empty when what overcommit makes available is published on the node.
 {{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .publish) "true") }}true{{ end }}{{ end }}
 {{- end }}
 
-{{/*
-Bringing memory back takes its time before anything else that the agent does in the end.
-*/}}
-{{- define "plimsoll.gracePeriod" -}}
+{{/* Not empty when memory is brought back from the swap device in the end. */}}
+{{- define "plimsoll.drains" -}}
+{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") }}true{{ end }}
+{{- end }}
+
+{{/* Seconds that this takes before anything else that the agent does in the end. */}}
+{{- define "plimsoll.drainSeconds" -}}
 {{- $drain := 0 -}}
-{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") -}}
+{{- if include "plimsoll.drains" . -}}
 {{- $text := toString (dig "drainTimeout" "60s" .Values.config.overcommit) -}}
 {{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 -}}
 {{- $found := regexFind (printf "[0-9]+%s" $unit) (regexReplaceAll "[0-9]+ms" $text "") | trimSuffix $unit -}}
@@ -109,7 +112,39 @@ Bringing memory back takes its time before anything else that the agent does in 
 {{- end -}}
 {{- if regexMatch "^[0-9.]+$" $text }}{{ $drain = ceil (float64 $text) }}{{ end -}}
 {{- end -}}
-{{- add .Values.terminationGracePeriodSeconds (int $drain) -}}
+{{- int $drain -}}
+{{- end }}
+
+{{- define "plimsoll.gracePeriod" -}}
+{{- add .Values.terminationGracePeriodSeconds (include "plimsoll.drainSeconds" . | int) -}}
+{{- end }}
+
+{{/* The agent may use up its time and be killed, and then what cleans up behind it begins anew. */}}
+{{- define "plimsoll.cleanupSeconds" -}}
+{{- add .Values.postDeleteCleanup.timeoutSeconds (include "plimsoll.drainSeconds" . | int | mul 2) -}}
+{{- end }}
+
+{{/* When Kubernetes ends the hook's Job, for which Helm waits. */}}
+{{- define "plimsoll.cleanupDeadline" -}}
+{{- add (include "plimsoll.cleanupSeconds" . | int) 30 -}}
+{{- end }}
+
+{{/*
+Of the volumes that the administrator adds, those of the node itself: what they name of the namespace may be gone after an
+uninstall, and pods would wait for it.
+*/}}
+{{- define "plimsoll.extraNodeVolumes" -}}
+{{- $found := list }}
+{{- range .Values.extraVolumes }}{{ if hasKey . "hostPath" }}{{ $found = append $found . }}{{ end }}{{ end }}
+{{- toJson $found }}
+{{- end }}
+
+{{- define "plimsoll.extraNodeVolumeMounts" -}}
+{{- $names := list }}
+{{- range include "plimsoll.extraNodeVolumes" . | fromJsonArray }}{{ $names = append $names .name }}{{ end }}
+{{- $found := list }}
+{{- range .Values.extraVolumeMounts }}{{ if has .name $names }}{{ $found = append $found . }}{{ end }}{{ end }}
+{{- toJson $found }}
 {{- end }}
 
 {{- define "plimsoll.podSecurityContext" -}}

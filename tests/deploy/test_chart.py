@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import yaml
 
 from plimsoll.config.loader import load_config
 from tests.deploy import made
-from tests.deploy.helm import CHART, HelmError, helm, hooks, one, only, render
+from tests.deploy.helm import CHART, HelmError, helm, hooks, one, only, render, render_text
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
 
@@ -87,6 +89,20 @@ def test_the_way_to_be_scraped_is_the_only_one(way):
 
     assert kinds == {"serviceMonitor": {"Service", "ServiceMonitor"}, "podMonitor": {"PodMonitor"}}.get(way, set())
     assert ("prometheus.io/scrape" in annotations) == (way == "annotations")
+
+
+@pytest.mark.parametrize("way", ["serviceMonitor", "podMonitor"])
+def test_the_alerts_know_the_agents_by_whatever_name(way):
+    """`nameOverride` changes every label that objects have; job="plimsoll" is what rules and dashboards ask for."""
+    objects = render({"nameOverride": "pressure", "prometheus": {way: {"enabled": True}}})
+    spec = only(objects, f"{way[0].upper()}{way[1:]}")["spec"]
+    (endpoint,) = spec.get("endpoints") or spec["podMetricsEndpoints"]
+    jobs = [each for each in endpoint["relabelings"] if each["targetLabel"] == "job"]
+
+    assert spec["selector"]["matchLabels"]["app.kubernetes.io/name"] == "pressure"
+    # No source and no regular expression: of every target, over what the operator has made of other labels.
+    assert jobs == [{"targetLabel": "job", "replacement": "plimsoll"}]
+    assert 'job="plimsoll"' in (CHART / "files/rules.yaml").read_text()
 
 
 def test_the_port_and_the_scheme_are_those_of_the_configuration():
@@ -242,6 +258,51 @@ def test_what_cleans_up_has_no_configuration_without_need():
     assert not any(
         "--config" in each for each in one(found, "DaemonSet")["spec"]["template"]["spec"]["initContainers"][0]["args"]
     )
+
+
+NAMES = {"name", "namespace", "serviceAccountName", "priorityClassName", "policyName"}
+
+
+def test_names_may_look_like_numbers():
+    """Unquoted they would be numbers, which no API server takes for a name or a label."""
+    values = {
+        "nameOverride": "7",
+        "fullnameOverride": "123",
+        "priorityClassName": "9",
+        "config": {"overcommit": DRAIN, "notices": {"podConditions": True}},
+        "openshift": {"securityContextConstraints": {"create": True}},
+        "prometheus": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}},
+        "networkPolicy": {"enabled": True},
+        "dashboards": {"enabled": True},
+    }
+    seen = set()
+
+    def check(value):
+        if isinstance(value, list):
+            for each in value:
+                check(each)
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                if key in NAMES or key.startswith("app.kubernetes.io/"):
+                    assert isinstance(each, str), (key, each)
+                    seen.add(each)
+                check(each)
+
+    for each in yaml.safe_load_all(render_text("456", "789", values=values)):
+        check(each)
+    assert seen >= {"7", "123", "9", "456", "789"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_another_chart_may_have_this_one_among_its_own(tmp_path, enabled):
+    """With the usual switch, which Helm gives to the chart as a value, too."""
+    dependency = {"name": "plimsoll", "version": "*", "condition": "plimsoll.enabled"}
+    parent = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    shutil.copytree(CHART, tmp_path / "charts/plimsoll")
+    text = helm("template", "platform", tmp_path, values={"plimsoll": {"enabled": enabled}})
+
+    assert ("kind: DaemonSet" in text) == enabled
 
 
 def test_two_releases_keep_apart():

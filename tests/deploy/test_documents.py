@@ -64,7 +64,7 @@ def test_every_dashboard_has_its_picture():
     assert {each.stem for each in DOCS.glob("*.svg")} == {each.stem for each in DASHBOARDS}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "deploy/helm/plimsoll/README.md"])
 def test_whoever_installs_by_the_page_has_pods(page):
     """Pod Security refuses them in a namespace without the level that every mount of the node needs."""
     lines = [line.strip() for line in (REPOSITORY / page).read_text().splitlines()]

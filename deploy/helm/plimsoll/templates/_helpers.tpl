@@ -9,8 +9,8 @@
 {{- end }}
 
 {{- define "plimsoll.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "plimsoll.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "plimsoll.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "plimsoll.labels" -}}
@@ -24,8 +24,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "plimsoll.metadata" -}}
-name: {{ include "plimsoll.fullname" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "plimsoll.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "plimsoll.labels" . | nindent 2 }}
 {{- end }}
@@ -308,7 +308,7 @@ Not empty where DAMON may find the cold memory: it is told to through sysfs, whi
 {{ include "plimsoll.hostVolumes" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   configMap:
-    name: {{ include "plimsoll.fullname" . }}
+    name: {{ include "plimsoll.fullname" . | quote }}
 {{ include "plimsoll.tokenVolume" . }}
 {{- end }}
 
@@ -334,7 +334,7 @@ lasts an hour, in that container only.
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -366,7 +366,7 @@ OpenShift's own judgement of pods: what those of one account may ask for, which 
 apiVersion: security.openshift.io/v1
 kind: SecurityContextConstraints
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   labels:
     {{- include "plimsoll.labels" .root | nindent 4 }}
   annotations:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from tests.deploy.helm import CHART, hooks, installed, one, only, render
+import pytest
+import yaml
+
+from tests.deploy.helm import CHART, helm, hooks, installed, one, only, render
 from tests.deploy.openshift import constraint_fields
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
@@ -215,6 +218,36 @@ def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
         assert of_pod(spec, spec["containers"][0]) == NOTHING
     else:
         assert not rules
+
+
+def noted(values):
+    """What the notes of an installation say, and each list of rules in them."""
+    text = helm("install", "plimsoll", CHART, "--namespace=plimsoll", "--dry-run=client", values=values)
+    notes = text.partition("NOTES:\n")[2] + "\n"
+    blocks = re.findall(r"(?:^  (?:- |  )\S.*\n)+", notes, re.MULTILINE)
+    return notes, [{"kind": "ClusterRole", "rules": yaml.safe_load(each)} for each in blocks]
+
+
+@pytest.mark.parametrize(
+    ("values", "accounts"),
+    [
+        ({}, ["plimsoll"]),
+        (publishing(), ["plimsoll", "plimsoll-cleanup"]),
+        ({**telling(events=True, podConditions=True)}, ["plimsoll", "plimsoll-cleanup"]),
+        ({"postDeleteCleanup": {"mode": "always"}}, ["plimsoll", "plimsoll-cleanup"]),
+        ({**ENFORCING, "serviceAccount": {"create": False, "name": "ours"}}, ["ours"]),
+    ],
+)
+def test_whoever_gives_the_rights_is_told_which(values, accounts):
+    """Exactly those that the chart would give, to agents and to what cleans up behind them, and to which accounts."""
+    given = rights(render(values))
+    notes, rules = noted({**values, "rbac": {"create": False}})
+
+    assert rights(rules) == given
+    for account in accounts:
+        assert f"account {account} of plimsoll" in notes
+    # Where the chart gives them there is nothing to say.
+    assert noted(values)[1] == []
 
 
 @pytest.mark.parametrize("feature", FEATURES)

@@ -350,6 +350,86 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* What the agents' account may. */}}
+{{- define "plimsoll.agentRules" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- if dig "notices" "events" false .Values.config }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+{{- if dig "notices" "podConditions" false .Values.config }}
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.publishes" . }}
+- apiGroups: [""]
+  resources: [nodes/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.evicts" . }}
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+{{- end }}
+{{- end }}
+
+{{/* What is seen to after an uninstall: not empty where there may be something. */}}
+{{- define "plimsoll.cleansNodes" -}}
+{{- include "plimsoll.cleans" (list . (include "plimsoll.enforces" .)) }}
+{{- end }}
+
+{{- define "plimsoll.cleansConditions" -}}
+{{- include "plimsoll.cleans" (list . (dig "notices" "podConditions" false .Values.config)) }}
+{{- end }}
+
+{{- define "plimsoll.cleansResources" -}}
+{{- include "plimsoll.cleans" (list . (include "plimsoll.publishes" .)) }}
+{{- end }}
+
+{{- define "plimsoll.cleans" -}}
+{{- $mode := (index . 0).Values.postDeleteCleanup.mode }}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (index . 1)) }}true{{ end }}
+{{- end }}
+
+{{- define "plimsoll.cleanupName" -}}
+{{ printf "%s-cleanup" (include "plimsoll.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "plimsoll.cleanupAccount" -}}
+{{ ternary (include "plimsoll.cleanupName" .) (include "plimsoll.serviceAccount" .) .Values.serviceAccount.create }}
+{{- end }}
+
+{{/* What its account may: of the namespace, where nodes are seen to, and of the cluster. */}}
+{{- define "plimsoll.cleanupRules" -}}
+- apiGroups: [apps]
+  resources: [daemonsets]
+  resourceNames: [{{ include "plimsoll.cleanupName" . }}]
+  verbs: [get]
+{{- end }}
+
+{{- define "plimsoll.cleanupClusterRules" -}}
+{{- if include "plimsoll.cleansConditions" . }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.cleansResources" . }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [nodes/status]
+  verbs: [patch]
+{{- end }}
+{{- end }}
+
 {{/*
 The argument: the weight, by which hooks come one after the other.
 */}}

@@ -52,6 +52,52 @@ def test_the_images_name(image, expected):
     assert container({"image": image})["image"] == expected
 
 
+def test_a_parent_chart_says_where_all_images_are():
+    """For every pod, those that clean up among them: its registry counts, and its secrets are there besides."""
+    parents = {"imageRegistry": "ghcr.io/acme", "imagePullSecrets": ["one", {"name": "two"}], "others": {"x": 1}}
+    own = {"image": {"registry": "quay.io"}, "imagePullSecrets": [{"name": "three"}]}
+    objects = render({"global": parents, **own, "postDeleteCleanup": {"mode": "always"}})
+    pods = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in ("DaemonSet", "Job")]
+
+    assert len(pods) == 3
+    for pod in pods:
+        assert [each["name"] for each in pod["imagePullSecrets"]] == ["one", "two", "three"]
+        for each in (*pod.get("initContainers", ()), *pod["containers"]):
+            assert each["image"] == "ghcr.io/acme/plimsoll:0.1.0"
+
+
+def test_more_objects_come_with_the_release():
+    """As mappings and as text, with templates in both."""
+    first = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "{{ .Release.Name }}-tls"}}
+    second = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: '{{ include \"plimsoll.fullname\" . }}'}\n"
+    objects = render({"extraManifests": [first, second]}, release="a")
+
+    assert only(objects, "Secret")["metadata"]["name"] == "a-tls"
+    assert only(objects, "LimitRange")["metadata"]["name"] == "a-plimsoll"
+    assert len(objects) == len(render(release="a")) + 2
+
+
+@pytest.mark.parametrize("way", ["serviceMonitor", "podMonitor"])
+def test_a_monitor_may_be_where_prometheus_looks(way):
+    """In another namespace it says in which one the pods are."""
+    monitor = {"namespace": "monitoring", "annotations": {"a": "b"}, "sampleLimit": 20000}
+    kind = f"{way[0].upper()}{way[1:]}"
+    found = only(render({"prometheus": {way: {"enabled": True}, "monitor": monitor}}), kind)
+    plain = only(render({"prometheus": {way: {"enabled": True}}}), kind)
+
+    assert found["metadata"]["namespace"] == "monitoring"
+    assert found["metadata"]["annotations"] == {"a": "b"}
+    assert found["spec"]["namespaceSelector"] == {"matchNames": ["plimsoll"]}
+    assert found["spec"]["sampleLimit"] == 20000
+    assert plain["metadata"]["namespace"] == "plimsoll"
+    assert not {"namespaceSelector", "sampleLimit"} & set(plain["spec"])
+
+
+def test_the_manifests_are_for_every_kubernetes():
+    """An API server before 1.30 has no such field, and kubectl refuses it."""
+    assert "recursiveReadOnly" not in made.MANIFESTS.read_text()
+
+
 @pytest.mark.parametrize(
     "values",
     [

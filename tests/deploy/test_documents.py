@@ -75,6 +75,15 @@ def test_whoever_installs_by_the_page_has_pods(page):
     assert label in lines[:install]
 
 
+def test_an_upgrade_takes_the_new_charts_defaults():
+    """`--reuse-values` keeps the old chart's: a value that is new would be missing."""
+    upgrades = [line for page in PAGES for line in page.read_text().splitlines() if "helm upgrade plimsoll" in line]
+
+    assert len(upgrades) > 3
+    for line in upgrades:
+        assert "--reset-then-reuse-values" in line
+
+
 def rows(heading: str) -> list[list[str]]:
     """The cells of the table below a heading of the page for rubik's users, without its head."""
     part = RUBIK.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]

@@ -35,7 +35,7 @@ labels:
 {{- end }}
 
 {{- define "plimsoll.registry" -}}
-{{ default .Values.image.registry .Values.global.imageRegistry }}
+{{ default .Values.image.registry (default dict .Values.global).imageRegistry }}
 {{- end }}
 
 {{- define "plimsoll.image" -}}
@@ -340,7 +340,7 @@ enableServiceLinks: false
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
-{{- with concat (default list .Values.global.imagePullSecrets) .Values.imagePullSecrets }}
+{{- with concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") | quote }}

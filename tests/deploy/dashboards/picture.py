@@ -33,6 +33,8 @@ _UNITS = {
     "percentunit": ("%", 0.01),
     "wps": ("writes/s", 1.0),
     "ops": ("1/s", 1.0),
+    "hertz": ("MHz", 1e6),
+    "watt": ("W", 1.0),
     "short": ("", 1.0),
 }
 

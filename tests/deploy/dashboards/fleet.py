@@ -225,8 +225,8 @@ _OVERCOMMIT = Row(
         Panel(
             "What it costs: pods that wait for swap",
             (
-                Query("quantile(0.99, plimsoll_pod_swap_pressure)", "99th percentile"),
-                Query("avg(plimsoll_pod_swap_pressure)", "average"),
+                Query("job:plimsoll_pod_swap_pressure:p99", "99th percentile"),
+                Query("job:plimsoll_pod_swap_pressure:avg", "average"),
             ),
             "Share of time. The policy keeps each below overcommit.watermark on the average.",
             unit="percentunit",
@@ -234,8 +234,8 @@ _OVERCOMMIT = Row(
         Panel(
             "Asked of the kernels, and freed",
             (
-                Query("sum(rate(plimsoll_pod_reclaim_asked_bytes_total[$__rate_interval]))", "asked"),
-                Query("sum(rate(plimsoll_pod_reclaim_freed_bytes_total[$__rate_interval]))", "freed"),
+                Query("sum(node:plimsoll_pod_reclaim_asked_bytes:rate5m)", "asked"),
+                Query("sum(node:plimsoll_pod_reclaim_freed_bytes:rate5m)", "freed"),
             ),
             "",
             unit="Bps",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from plimsoll.simulator.node import Kind as NodeKind
 from tests.deploy.dashboards.all import DASHBOARDS, chosen, counted, queries
 from tests.deploy.dashboards.grafana import Dashboard, Kind, Panel, Query, Row, Variable
-from tests.deploy.dashboards.picture import Span, picture
+from tests.deploy.dashboards.picture import Span, full_name, picture
 from tests.deploy.dashboards.pictures import CHOICES, live, watched
 from tests.deploy.prometheus import Prometheus
 from tests.deploy.simulated import LivingNode
@@ -139,6 +140,21 @@ def test_the_frequencies_shown_are_those_of_groups_that_are_steered(answered):
     power = by_node(f"avg_over_time(plimsoll_package_power_watts[10s] {then})")
     assert set(power) == set(nodes)
     assert all(0.35 * 65 < each < 180 for each in power.values()), power
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS.values(), ids=lambda each: each.uid)
+def test_no_two_lines_of_a_panel_have_the_same_name(answered, dashboard: Dashboard):
+    """Also with several nodes chosen, or several pods of a namespace."""
+    server, _, _ = answered
+    several = {**EVERYTHING, "namespace": "analytics"}
+    for panel in dashboard.panels:
+        if panel.kind is not Kind.TABLE:
+            names = Counter(
+                full_name(query.legend, labels)
+                for query in panel.queries
+                for labels, _ in server.promql.query(chosen(query.expression, several))
+            )
+            assert {name: count for name, count in names.items() if count > 1} == {}, panel.title
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ _POLICIES = Row(
     (
         Panel(
             "What each policy came to",
-            (Query(f"plimsoll_policy_status{{{_NODE}}} == 1", "{{policy}} {{mode}}: {{status}}"),),
+            (Query(f"plimsoll_policy_status{{{_NODE}}} == 1", "{{node}} {{policy}} {{mode}}: {{status}}"),),
             "In the last tick.",
         ),
         Panel(

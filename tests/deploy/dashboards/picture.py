@@ -149,8 +149,13 @@ def _cells(rows: Sequence[Sequence[str]]) -> Iterator[Html]:
             )
 
 
+def full_name(legend: str, labels: dict[str, str]) -> str:
+    """What Grafana calls a series."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend).strip()
+
+
 def _named(legend: str, labels: dict[str, str]) -> str:
-    name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend).strip()
+    name = full_name(legend, labels)
     return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 

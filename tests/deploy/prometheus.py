@@ -7,6 +7,7 @@ Owns its configuration and its life. What is asked of it: promql.py.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,14 +28,19 @@ class Prometheus:
     A server that scrapes every second, from the block's begin to its end.
 
     ``targets``: the agents' addresses by the name of their node, which each series then carries as the label ``node``,
-    as the chart's monitors give it. Raises ProcessError when it does not start.
+    as the chart's monitors give it. ``hasty``: alerts do not wait for minutes. Raises ProcessError when it does not
+    start.
     """
 
-    def __init__(self, folder: Path, targets: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, targets: Mapping[str, str], *, hasty: bool = False) -> None:
         folder.mkdir(parents=True)
+        rules = RULES
+        if hasty:
+            rules = folder / "rules.yaml"
+            rules.write_text(re.sub(r"\bfor: \d+m$", "for: 1s", RULES.read_text(), flags=re.MULTILINE))
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(RULES)],
+            "rule_files": [str(rules)],
             "scrape_configs": [
                 {
                     "job_name": "plimsoll",

@@ -39,10 +39,13 @@ CALM = (
     ),
 )  # fmt: skip
 CASTS = {Kind.OPENEULER_V1: cast.PODS, Kind.STOCK_V2: CALM}
+# As little and as soon as may be: nobody waits for long on a node that is looked at for a minute.
+_SOON = {"stalled": 0.02, "calm": 0.001, "sustained": "10s"}
+EVICTION = {"mode": "enforce", "settle": "30s", "cpu": _SOON, "memory": _SOON, "io": _SOON}
 _DEMO: dict[str, Any] = {**json.loads(cast.CONFIG), "pressure": {"interval": "1s", "containers": True}}
 CONFIGS: dict[Kind, dict[str, Any]] = {
     # Beside one that writes, one that only says what it would do.
-    Kind.OPENEULER_V1: _DEMO,
+    Kind.OPENEULER_V1: {**_DEMO, "eviction": EVICTION},
     Kind.STOCK_V2: {
         **_DEMO,
         "preemption": {"mode": "observe"},
@@ -98,17 +101,21 @@ class Swap:
 
 
 class LivingNode:
-    """One node and its agent, whose files are below ``folder``; ends with the block."""
+    """
+    One node and its agent, whose files are below ``folder``; ends with the block. ``refuses``: the pattern of files,
+    below the node's root, that its kernel does not let anybody open (EISDIR).
+    """
 
-    def __init__(self, folder: Path, kind: Kind) -> None:
+    def __init__(self, folder: Path, kind: Kind, *, refuses: str = "") -> None:
         self.name = f"node-{kind.value}"
         root = folder / "host"
         root.mkdir(parents=True)
-        self._node = SimulatedNode(str(root), kind, Workload(CASTS[kind]), cast.NODE, name=self.name)
+        self._node = SimulatedNode(str(root), kind, Workload(CASTS[kind]), cast.NODE, name=self.name, frequencies=True)
         self._swap = Swap(root) if kind is Kind.STOCK_V2 else None
         self._folder = folder
         self._root = root
         self._config = CONFIGS[kind]
+        self._refuses = refuses
         self._known: dict[tuple[str, str], dict[str, object]] = {}
         self._api = ApiServer()
         self._born = time.monotonic()
@@ -136,6 +143,14 @@ class LivingNode:
         self._node.advance(time.monotonic() - self._born)
         if self._swap is not None:
             self._swap.follow()
+        # Before the agent can know of them: it holds what it has opened.
+        for path in [each for each in self._root.glob(self._refuses) if each.is_file()] if self._refuses else ():
+            path.unlink()
+            path.mkdir()
+        for each in self._api.pods:
+            # Its kubelet ends what was evicted.
+            if "deletionTimestamp" in each["metadata"]:
+                self._node.end(each["metadata"]["uid"])
         objects = self._node.objects()
         for gone in self._known.keys() - objects.keys():
             self._api.delete_pod(*gone)
@@ -143,6 +158,17 @@ class LivingNode:
             if self._known.get(key) != item:
                 self._api.put_pod(item)
         self._known = objects
+
+    def break_down(self) -> None:
+        """
+        What goes wrong while an agent runs, and it outlives: no journal, no API server, a configuration nobody can
+        read.
+        """
+        state = self._root / "run/plimsoll"
+        (state / "journal").unlink()
+        (state / "journal.new").mkdir()
+        (self._folder / "plimsoll.yaml").write_text("{")
+        self._api.stop()
 
     def meddle(self) -> None:
         """What the agent wrote is overwritten by somebody else, once."""

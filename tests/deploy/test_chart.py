@@ -209,6 +209,19 @@ def test_a_swap_device_that_is_not_there_is_not_made(path, type_):
     assert volumes == [{"path": path, "type": type_}] * len(pods)
 
 
+def test_a_swap_file_that_is_to_be_made_has_its_folder():
+    """The folder must be there; the file need not."""
+    said = {"mode": "enforce", "ratio": 2.0, "swapDevice": "/var/swap/low", "activate": True, "swapFileSize": "8Gi"}
+    pods = [
+        each["spec"]["template"]["spec"]
+        for each in render({"config": {"overcommit": said}})
+        if each["kind"] == "DaemonSet"
+    ]
+    volumes = [each["hostPath"] for pod in pods for each in pod["volumes"] if each["name"] == "swap-device"]
+
+    assert volumes == [{"path": "/var/swap", "type": "Directory"}] * len(pods)
+
+
 def test_the_configuration_arrives_as_it_was_said():
     """What the schema let through is what the agent reads, whole."""
     config = {"priority": {"namespaces": {"batch": "low"}}, "pressure": {"causes": ["swap", "cpu*"], "interval": 2}}

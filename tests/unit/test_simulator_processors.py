@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.config.machine import Machine
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.cpufreq import read_policies
+from plimsoll.kernel.energy import read_energy, spent
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.kubepods import Kubepods
 from plimsoll.kernel.probe import probe
@@ -17,6 +19,7 @@ from plimsoll.simulator.contention import Capacity, Demand, contend
 from plimsoll.simulator.cpu_sets import CpuSets
 from plimsoll.simulator.knob_files import KnobFiles
 from plimsoll.simulator.node import Kind, SimulatedNode
+from plimsoll.simulator.powercap import BOUND, Powercap
 from plimsoll.simulator.tree import Tree
 from plimsoll.simulator.workload import PodSpec, Shape, Workload
 
@@ -80,6 +83,45 @@ def test_what_is_written_takes_effect(tmp_path: Path, kind: Kind) -> None:
     (folder / f"{CPUFREQ}/policy5/scaling_max_freq").write_text("1000000\n")
     node.advance(node.seconds + 1)
     assert [(folder / f"{CPUFREQ}/policy{each}/scaling_cur_freq").read_text() for each in (1, 5)] == ["1000000\n"] * 2
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_slow_cores_take_less(tmp_path: Path, kind: Kind) -> None:
+    """The package's counter, as the agent reads it: never less than the static share, and less with every core slow."""
+    node = simulate(tmp_path / "node", kind)
+    folder = tmp_path / "node"
+
+    def watts(seconds: float) -> float:
+        with HostFs(str(folder)) as host:
+            (before,) = read_energy(host)
+            node.advance(node.seconds + seconds)
+            (now,) = read_energy(host)
+        assert now.package == 0
+        return spent(before, now) / 1e6 / seconds
+
+    fast = watts(4)
+    for path in folder.glob(f"{CPUFREQ}/policy*/scaling_max_freq"):
+        path.write_text("800000\n")
+    node.advance(node.seconds + 1)
+    slow = watts(4)
+    # Eight CPUs' worth is wanted, so all four cores are busy: 65 W, of which 0.35 are static, at 2,200 MHz.
+    share = (800 / 2200) * (0.65 / 0.8) ** 2
+    assert slow == pytest.approx(65 * (0.35 + 0.65 * share), rel=0.05)
+    assert fast > 2 * slow
+
+
+def test_the_counter_runs_over_as_the_kernels_does(tmp_path: Path) -> None:
+    """What the agent makes of two readings around its bound is what was spent."""
+    powercap = Powercap(Tree(str(tmp_path)), Machine(tdpWatts=200.0, staticShare=0.5))
+    powercap.spend(BOUND / 1e8 - 1, ())
+    powercap.show()
+    with HostFs(str(tmp_path)) as host:
+        (before,) = read_energy(host)
+        powercap.spend(3, ())
+        powercap.show()
+        (now,) = read_energy(host)
+    assert now.used < before.used
+    assert spent(before, now) == pytest.approx(300e6, abs=2)
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -130,6 +130,8 @@ class SimulatedNode:
             for uid, (pod, _) in self._running.items()
         }
         uses = contend(self._capacity, demands)
+        if self._processors is not None:
+            self._processors.spend(step_ns / 1e9, [(pod, uses[uid].cpu) for uid, (pod, _) in self._running.items()])
         for uid, (_, account) in self._running.items():
             account.advance(step_ns, (uses[uid],))
         for key, account in self._groups.items():

@@ -19,12 +19,19 @@ FOLDER = CHART / "files/dashboards"
 DASHBOARDS = {FOLDER / f"{each.uid.removeprefix('plimsoll-')}.json": each for each in (FLEET, NODE, POD)}
 """By the file each is made into."""
 
+NONE = " or vector(0)"
+
 # Grafana's own variable, for a scrape each second: four times that.
 _RATE_INTERVAL = "4s"
 
 
 def queries(dashboard: Dashboard) -> Iterator[tuple[Panel, Query]]:
     return ((panel, query) for panel in dashboard.panels for query in panel.queries)
+
+
+def counted(expression: str) -> str:
+    """A query without the zero that stands in for it where there is nothing to count."""
+    return expression.removesuffix(NONE)
 
 
 def chosen(text: str, values: Mapping[str, str]) -> str:

@@ -141,6 +141,64 @@ _POLICIES = Row(
     ),
 )
 
+_FREQUENCY = Row(
+    "Frequency groups",
+    (
+        Panel(
+            "The high groups, and what they are for",
+            (
+                Query('sum(plimsoll_frequency_group_cpus{group="high"})', "high groups"),
+                Query("sum(plimsoll_frequency_target_cpus)", "shall have"),
+                Query("sum(plimsoll_frequency_demand_cpus)", "high-priority pods use"),
+            ),
+            "CPUs of all nodes.",
+        ),
+        Panel(
+            "How fast the groups really run",
+            (
+                Query(
+                    "sum by (group) (plimsoll_frequency_group_hertz * plimsoll_frequency_group_cpus) "
+                    "/ sum by (group) (plimsoll_frequency_group_cpus and plimsoll_frequency_group_hertz)",
+                    "{{group}}",
+                ),
+            ),
+            "Mean over all nodes, by CPU; groups of which every CPU is idle have no frequency.",
+            unit="hertz",
+        ),
+        Panel(
+            "CPUs by group",
+            (Query("sum by (group) (plimsoll_frequency_group_cpus)", "{{group}}"),),
+            "neither: about to leave a high group, or nobody's. Fast, both.",
+            stacked=True,
+            width=8,
+        ),
+        Panel(
+            "Power of all packages",
+            (Query("sum(plimsoll_package_power_watts)", "packages"),),
+            "Of the nodes that count it.",
+            unit="watt",
+            width=8,
+        ),
+        Panel(
+            "Why the high groups changed last",
+            (Query("count by (reason) (plimsoll_frequency_last_change == 1)", "{{reason}}"),),
+            "Nodes by reason: the node dashboard has what each means.",
+            stacked=True,
+            width=8,
+        ),
+        Panel(
+            "Cores that joined or left a high group in an hour, the ten nodes with most",
+            (Query("topk(10, increase(plimsoll_frequency_moves_total[1h]))", "{{node}}"),),
+            "Each takes pods to other CPUs.",
+        ),
+        Panel(
+            "CPUs slower than high-priority pods should have, the ten nodes with most",
+            (Query('topk(10, plimsoll_frequency_astray_cpus{group="high"})', "{{node}}"),),
+            "While the policy enforces. Runbook: PlimsollHighGroupSlow.",
+        ),
+    ),
+)
+
 _OVERCOMMIT = Row(
     "Memory overcommit",
     (
@@ -167,8 +225,8 @@ _OVERCOMMIT = Row(
         Panel(
             "What it costs: pods that wait for swap",
             (
-                Query("quantile(0.99, plimsoll_pod_swap_pressure)", "99th percentile"),
-                Query("avg(plimsoll_pod_swap_pressure)", "average"),
+                Query("job:plimsoll_pod_swap_pressure:p99", "99th percentile"),
+                Query("job:plimsoll_pod_swap_pressure:avg", "average"),
             ),
             "Share of time. The policy keeps each below overcommit.watermark on the average.",
             unit="percentunit",
@@ -176,8 +234,8 @@ _OVERCOMMIT = Row(
         Panel(
             "Asked of the kernels, and freed",
             (
-                Query("sum(rate(plimsoll_pod_reclaim_asked_bytes_total[$__rate_interval]))", "asked"),
-                Query("sum(rate(plimsoll_pod_reclaim_freed_bytes_total[$__rate_interval]))", "freed"),
+                Query("sum(node:plimsoll_pod_reclaim_asked_bytes:rate5m)", "asked"),
+                Query("sum(node:plimsoll_pod_reclaim_freed_bytes:rate5m)", "freed"),
             ),
             "",
             unit="Bps",
@@ -189,5 +247,5 @@ FLEET = Dashboard(
     "plimsoll-fleet",
     "Plimsoll / Fleet",
     "All nodes with an agent. Needs the recording rules of the chart (prometheus.rules.enabled).",
-    (_AGENTS, _PRESSURE, _POLICIES, _OVERCOMMIT),
+    (_AGENTS, _PRESSURE, _POLICIES, _FREQUENCY, _OVERCOMMIT),
 )

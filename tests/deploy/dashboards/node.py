@@ -1,9 +1,10 @@
-"""One node, or a few: its pressure, what the policies do, overcommit, evictions, its agent. A description only."""
+"""One node, or a few: pressure, policies, frequencies, overcommit, evictions, its agent. A description only."""
 
 from __future__ import annotations
 
 from tests.deploy.dashboards.grafana import Dashboard, Kind, Panel, Query, Row, Variable
 from tests.deploy.dashboards.node_eviction import EVICTION
+from tests.deploy.dashboards.node_frequency import FREQUENCY
 from tests.deploy.dashboards.node_overcommit import OVERCOMMIT
 
 _NODE = 'node=~"$node"'
@@ -68,7 +69,7 @@ _POLICIES = Row(
     (
         Panel(
             "What each policy came to",
-            (Query(f"plimsoll_policy_status{{{_NODE}}} == 1", "{{policy}} {{mode}}: {{status}}"),),
+            (Query(f"plimsoll_policy_status{{{_NODE}}} == 1", "{{node}} {{policy}} {{mode}}: {{status}}"),),
             "In the last tick.",
         ),
         Panel(
@@ -186,6 +187,6 @@ NODE = Dashboard(
     "plimsoll-node",
     "Plimsoll / Node",
     "One node or a few.",
-    (_PRESSURE, _POLICIES, OVERCOMMIT, EVICTION, _AGENT),
+    (_PRESSURE, _POLICIES, FREQUENCY, OVERCOMMIT, EVICTION, _AGENT),
     (Variable("node", "plimsoll_build_info", "node", many=True),),
 )

@@ -77,8 +77,8 @@ OVERCOMMIT = Row(
         Panel(
             "Device",
             (
-                Query(f"plimsoll_swap_used_bytes{{{_NODE}}}", "{{device}} used"),
-                Query(f"plimsoll_swap_size_bytes{{{_NODE}}}", "{{device}} size"),
+                Query(f"plimsoll_swap_used_bytes{{{_NODE}}}", "{{node}} {{device}} used"),
+                Query(f"plimsoll_swap_size_bytes{{{_NODE}}}", "{{node}} {{device}} size"),
             ),
             "",
             unit="bytes",
@@ -86,15 +86,15 @@ OVERCOMMIT = Row(
         Panel(
             "Device traffic",
             (
-                Query(f"rate(plimsoll_swap_written_bytes_total{{{_NODE}}}{_RATE})", "{{device}} written"),
-                Query(f"rate(plimsoll_swap_read_bytes_total{{{_NODE}}}{_RATE})", "{{device}} read"),
+                Query(f"rate(plimsoll_swap_written_bytes_total{{{_NODE}}}{_RATE})", "{{node}} {{device}} written"),
+                Query(f"rate(plimsoll_swap_read_bytes_total{{{_NODE}}}{_RATE})", "{{node}} {{device}} read"),
             ),
             "Writing wears a drive out; overcommit.writeBudget bounds it.",
             unit="Bps",
         ),
         Panel(
             "Dedicated",
-            (Query(f"plimsoll_swap_dedicated{{{_NODE}}}", "{{device}} {{reason}}"),),
+            (Query(f"plimsoll_swap_dedicated{{{_NODE}}}", "{{node}} {{device}} {{reason}}"),),
             "1: the device holds memory of low-priority pods and nothing else.",
             maximum=1,
         ),

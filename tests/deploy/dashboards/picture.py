@@ -33,6 +33,8 @@ _UNITS = {
     "percentunit": ("%", 0.01),
     "wps": ("writes/s", 1.0),
     "ops": ("1/s", 1.0),
+    "hertz": ("MHz", 1e6),
+    "watt": ("W", 1.0),
     "short": ("", 1.0),
 }
 
@@ -147,8 +149,13 @@ def _cells(rows: Sequence[Sequence[str]]) -> Iterator[Html]:
             )
 
 
+def full_name(legend: str, labels: dict[str, str]) -> str:
+    """What Grafana calls a series."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend).strip()
+
+
 def _named(legend: str, labels: dict[str, str]) -> str:
-    name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), legend).strip()
+    name = full_name(legend, labels)
     return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from tests.deploy.dashboards.all import DASHBOARDS, chosen
 from tests.deploy.dashboards.picture import Span, picture
@@ -32,8 +33,14 @@ CHOICES = {
 }
 
 
-def live(fleet: Fleet, until: Callable[[], bool], seconds: float) -> bool:
-    """Let the nodes live until something has come about; whether it has, within so many seconds."""
+class Living(Protocol):
+    """A node, or all of them."""
+
+    def live(self) -> None: ...
+
+
+def live(fleet: Living, until: Callable[[], bool], seconds: float) -> bool:
+    """Let nodes live until something has come about; whether it has, within so many seconds."""
     end = time.monotonic() + seconds
     while not (done := until()) and time.monotonic() < end:
         fleet.live()

@@ -40,7 +40,7 @@ _PRESSURE = Row(
             (
                 Query(
                     f"rate(plimsoll_container_pressure_waiting_seconds_total{{{_POD}}}{_RATE})",
-                    "{{container}} {{cause}}",
+                    "{{pod}}/{{container}} {{cause}}",
                 ),
             ),
             "With pressure.containers.",
@@ -100,12 +100,21 @@ _MEMORY = Row(
             unit="s",
         ),
         Panel(
-            "Its step, and what comes back",
-            (
-                Query(f"plimsoll_pod_reclaim_step{{{_POD}}}", "{{pod}} step"),
-                Query(f"plimsoll_pod_reclaim_paused{{{_POD}}}", "{{pod}} paused: {{reason}}"),
-            ),
-            "The step is the share of its memory it may lose at once.",
+            "Comes back",
+            (Query(f"plimsoll_pod_refault_bytes_per_second{{{_POD}}}", "{{pod}}"),),
+            "What was moved out and is used again.",
+            unit="Bps",
+        ),
+        Panel(
+            "Its step",
+            (Query(f"plimsoll_pod_reclaim_step{{{_POD}}}", "{{pod}}"),),
+            "The share of its memory it may lose at once. It grows while nothing hurts.",
+            unit="percentunit",
+        ),
+        Panel(
+            "Why nothing is reclaimed",
+            (Query(f"plimsoll_pod_reclaim_paused{{{_POD}}} == 1", "{{pod}}: {{reason}}"),),
+            "docs/policies/overcommit.md has the reasons.",
         ),
     ),
 )

@@ -90,6 +90,12 @@ def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -
         guest.push_tree(HOME, HERE / "guest")
         guest.push(f"{HOME}/workload", program.read_bytes(), 0o755)
         device = _prepare(guest, terms)
+        if controller in OURS:
+            # It is there before the pods, as on a node. Starting it takes seconds of an emulated processor.
+            guest.push(CONFIG, _config(controller, device, terms))
+            agent.start()
+            ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/readyz')"
+            guest.sh(f'until python3 -c "{ask}" 2>/dev/null; do sleep 0.5; done', timeout=300)
         batch = [Pod(guest, number, f"batch-{number}", priority="low") for number in range(1, terms.pods + 1)]
         service = Pod(guest, terms.pods + 1, "service", priority="high")
         for pod in (*batch, service):
@@ -107,9 +113,6 @@ def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -
         if controller in LAWS:
             for pod, cgroup in zip(batch, cgroups, strict=True):
                 _unit(guest, f"controller-{pod.name}", "control.py", controller, cgroup)
-        elif controller in OURS:
-            guest.push(CONFIG, _config(controller, device, terms))
-            agent.start()
         _wait(guest, 60 * max(terms.marks))
         guest.sh("touch /run/flip")
         change = _lines(guest)[-1]["at"]

@@ -53,6 +53,19 @@ class PagingNode:
         """Bytes on the device."""
         return sum(each.swapped for each in self.models.values())
 
+    def add(self, pod: PodSample, model: PodMemoryModel | None = None) -> None:
+        """A pod starts; with a ``model`` where it is a low-priority one."""
+        self.pods = (*self.pods, pod)
+        if model is not None:
+            self.models[pod.pod.uid] = model
+            self._stalled[pod.pod.uid] = model.stalled
+
+    def remove(self, uid: str) -> None:
+        """A pod ends, and what it had on the device with it."""
+        self.pods = tuple(each for each in self.pods if each.pod.uid != uid)
+        for known in (self.models, self._stalled, self._offloads):
+            known.pop(uid, None)
+
     def advance(self, seconds: float) -> Snapshot:
         """Let the pods work for a while, and look."""
         self.now += seconds

@@ -58,7 +58,7 @@ def trial(config: OvercommitSection, seconds: float) -> Iterator[Moment]:
     """One :class:`Moment` every :data:`TICK_SECONDS`; the node has what the configured selector needs."""
     needed = [name for selector, name in _NEEDS.items() if config.selector in ("auto", selector)]
     node = PagingNode((), {}, (*STOCK, *needed), memory=_MEMORY)
-    first, changing, late = (low_pod(number, name) for number, name in enumerate(("batch-1", CHANGING, "batch-3"), 1))
+    first, changing, late = (model_pod(number, name) for number, name in enumerate(("batch-1", CHANGING, "batch-3"), 1))
     model = PodMemoryModel(STANDARD)
     node.add(first, PodMemoryModel(STANDARD))
     node.add(changing, model)
@@ -76,13 +76,13 @@ def trial(config: OvercommitSection, seconds: float) -> Iterator[Moment]:
         node.carry_out(decision.writes, decision.watches, decision.reclaims)
 
 
-def low_pod(number: int, name: str) -> PodSample:
-    """A low-priority pod of which no figures are known yet."""
+def model_pod(number: int, name: str, priority: Priority = Priority.LOW) -> PodSample:
+    """A pod of which no figures are known yet."""
     uid = f"{number:08x}-0000-4000-8000-000000000000"
     thing = PodObject(uid, "simulated", name, QosClass.BURSTABLE, "Running", False, False, None, ())
     path = f"kubepods.slice/kubepods-burstable.slice/pod{number}"
     return PodSample(
-        Pod(thing, PodIntent(Priority.LOW, "default")),
+        Pod(thing, PodIntent(priority, "default")),
         CgroupState.FOUND,
         path,
         kubelet_root="kubepods.slice",

@@ -72,6 +72,11 @@ LIVES = st.builds(
 )
 WORLDS = st.lists(LIVES, min_size=1, max_size=4)
 SELECTORS = st.sampled_from([(), ("damon",), ("lru-gen",)])
+SECTIONS = st.builds(
+    lambda ratio, floor: section(ratio=ratio, probation=10, podFloor=floor),
+    st.sampled_from([1.2, 2.0, 3.0]),
+    st.sampled_from([16 * MIB, 64 * MIB]),
+)
 RATES = st.sampled_from([64 << 10, 256 << 10, MIB])
 
 
@@ -143,14 +148,15 @@ def test_the_write_budget(lives: list[Life], selectors: tuple[str, ...], rate: i
 
 
 @patient
-@given(WORLDS, SELECTORS, st.sampled_from([1.2, 2.0, 3.0]), st.sampled_from([64 * MIB, 4 * GIB]), st.booleans())
-def test_what_is_moved(lives: list[Life], selectors: tuple[str, ...], ratio: float, device: int, silent: bool) -> None:
+@given(WORLDS, SELECTORS, SECTIONS, st.sampled_from([64 * MIB, 4 * GIB]), st.booleans())
+def test_what_is_moved(
+    lives: list[Life], selectors: tuple[str, ...], config: OvercommitSection, device: int, silent: bool
+) -> None:
     """
     No more than was to be moved, in one decision for all of them; nothing in a pause; the device keeps its floor, each
     pod its part and what is kept for it; and none waits for longer than its budget, and what its memory costs to read
     back once, and once more with each turn.
     """
-    config = section(ratio=ratio, probation=10, podFloor="16Mi")
     # DAMON is told nothing slower; the model takes no less than a chunk.
     slack = len(lives) * int(CHUNK + SLOWEST * config.interval)
     gaps: deque[int] = deque(maxlen=3)
@@ -169,7 +175,7 @@ def test_what_is_moved(lives: list[Life], selectors: tuple[str, ...], ratio: flo
         for life, model in moment.living.values():
             assert model.current + model.swapped == life.size
             assert model.swapped <= 0.75 * life.size + CHUNK
-            assert model.current >= min(life.protected, life.size) - CHUNK
+            assert model.current >= min(max(config.pod_floor, life.protected), life.size) - slack
             once = life.size / PAGE * FAULT_SECONDS
             lived = moment.now - life.begins
             assert model.stalled <= config.watermark * (BUDGET_SECONDS + lived) + once * (1 + len(life.turns))

@@ -37,13 +37,15 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /
  && cp --archive --parents opt/plimsoll/bin/plimsoll opt/plimsoll/lib/python3*/site-packages/plimsoll* /program
 
 FROM ${BASE}
+ARG BASE
 ARG DEBIAN_FRONTEND=noninteractive
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log
 COPY --from=build /opt/plimsoll /opt/plimsoll
 COPY --from=program /program /
-ARG VERSION="" REVISION=""
+# The program's own version, which a test holds; the commit is known to the pipeline only.
+ARG VERSION="0.1.0" REVISION=""
 # What is in it: /usr/share/plimsoll/sbom.cdx.json.
 RUN --mount=type=bind,source=deploy/sbom.py,target=/tmp/sbom.py \
     mkdir /usr/share/plimsoll \
@@ -53,7 +55,8 @@ LABEL org.opencontainers.image.title="Plimsoll" \
       org.opencontainers.image.description="Kubernetes node agent for co-locating latency-critical and batch pods" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="${BASE}"
 ENV PATH=/opt/plimsoll/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 # Nobody: collecting pressure needs no file of root's. A number, since the kubelet cannot check a name for runAsNonRoot.

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := .make
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e soak bench bench-overcommit chart fuzz sanitize lint lock clean
+.PHONY: help demo test e2e cluster soak bench bench-overcommit chart fuzz sanitize lint lock clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,12 @@ COVERAGE_FLOOR ?= 85
 # An emulated guest waits as much as it works, and works on one processor most of the time.
 E2E_PROCESSES ?= 2
 
-e2e: $(STAMPS)/dev ## A stock kernel in a guest and a real kube-apiserver (root, Debian packages, Go)
+e2e: $(STAMPS)/dev ## Stock kernels and a real kubelet in guests, a real kube-apiserver (root, Debian packages, Go)
 	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadscope --no-loadscope-reorder --timeout=900 -p no:randomly --durations=25 $(TEST_ARGS) tests
+
+# CLUSTER_ARGS=--driver=cgroupfs: the other cgroup driver.
+cluster: $(STAMPS)/dev ## A whole cluster, its node in a guest, until Ctrl-C; prints its KUBECONFIG (root, Debian packages, Go)
+	$(BIN)/python -m tests.kubelet.up $(CLUSTER_ARGS)
 
 SOAK_SECONDS ?= 3600
 

@@ -36,7 +36,7 @@ from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.log import Event, Log
 from plimsoll.model.acting import Acting, Mode, Report, Status
 from plimsoll.model.outcome import Outcome, outcome_of
-from plimsoll.model.overcommit import Pause
+from plimsoll.model.overcommit import ALARMS
 from plimsoll.model.plan import Knob, Plan, Reclaimed, Result
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import registry
@@ -44,6 +44,8 @@ from plimsoll.sources.worker import Stuck, Worker
 
 # A tick's writes take milliseconds; what takes this long is hung in the kernel.
 ACT_DEADLINE = 10.0
+# As long as DAMON's slow brake may take. A reclaim ends within seconds.
+BRAKE_SECONDS = 15.0
 # The kubelet gives thirty seconds from SIGTERM to SIGKILL, and the loop may be in an observation when it comes.
 RESTORE_SECONDS = 10.0
 # The deadline counts between two system calls.
@@ -126,6 +128,7 @@ class Actor:
         )
         self.reclaimer = Reclaimer(hierarchies, selectors, clock=clock)
         self._reclaims: Worker[None] = Worker("reclaim", clock)
+        self._reclaiming_for = 0.0
 
     def reconfigure(self, config: Config) -> None:
         """From the next tick on. What a policy remembers is kept; what it no longer wants is put back."""
@@ -202,12 +205,15 @@ class Actor:
             return
         plan = decisions.plan
         # A request is made once, and takes longer than a tick: it goes on while its pod is watched and nothing alarms.
-        alarmed = any(each.overcommit and each.overcommit.pause is not Pause.NONE for each in decisions.reports)
+        alarmed = any(each.overcommit and each.overcommit.pause in ALARMS for each in decisions.reports)
         self.reclaimer.want(() if alarmed else (each.pod for each in plan.watches))
-        self.reclaimer.keep(each.pod for each in plan.watches if not each.halt)
+        # A slow brake is told by the thread that reclaims; while that hangs, there is the fast one only.
+        hung = self._reclaiming_for > BRAKE_SECONDS
+        self.reclaimer.keep(each.pod for each in plan.watches if not each.halt and (each.rate > 0 or not hung))
         if not plan.watches and not self.reclaimer.watching:
             return
-        self._reclaims.call(lambda: self._run_reclaims(plan, known), deadline=0.0)
+        answer = self._reclaims.call(lambda: self._run_reclaims(plan, known), deadline=0.0)
+        self._reclaiming_for = answer.seconds if isinstance(answer, Stuck) else 0.0
 
     def _run_reclaims(self, plan: Plan, known: frozenset[str]) -> None:
         try:

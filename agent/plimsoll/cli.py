@@ -112,7 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     restored.set_defaults(run=_restore)
 
     retire.add_arguments(
-        commands.add_parser("retire", help="after the last agent: wait for all nodes, take back what was told of pods")
+        commands.add_parser(
+            "retire", help="after the last agent: wait for all nodes, take back what was told of them and pods"
+        )
     )
 
     doctor = commands.add_parser("doctor", help="what this node can do and, where it cannot, why and the cure")
@@ -265,7 +267,14 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    config = ConfigFile(options.config).config if options.config else None
+    config = None
+    try:
+        config = ConfigFile(options.config).config if options.config else None
+    except ConfigError as error:
+        if not options.forget:
+            raise
+        # No agent is to come that would read a better one, and what is in the journal needs none.
+        print(*error.problems, "plimsoll: going on without a configuration", sep="\n", file=sys.stderr)
     found = restore(
         options.root,
         options.state_dir,

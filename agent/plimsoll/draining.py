@@ -16,8 +16,9 @@ from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.proc import read_swaps
-from plimsoll.kernel.swap_device import DeviceName, Identity, Unidentified, active_swap, identify
+from plimsoll.kernel.swap_device import DeviceName, Unidentified, active_swap, identify
 from plimsoll.kernel.swap_room import floor, lacking
+from plimsoll.kernel.swap_use import use_of
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Plan
 from plimsoll.policies.overcommit_swap import drain_write
@@ -45,9 +46,9 @@ def drain(
     if config.swap_device is None:
         return None
     end = clock() + config.drain_timeout
-    before = _active(host)
-    device = identify(host, DeviceName.parse(config.swap_device), before)
-    if isinstance(device, Unidentified) or device.identity not in before:
+    swaps = read_swaps(host) or ()
+    device = identify(host, DeviceName.parse(config.swap_device), {active_swap(host, each) for each in swaps})
+    if isinstance(device, Unidentified) or use_of(host, swaps, device) is None:
         return None
     plan = Plan((drain_write(device.path),))
     outcome = Outcome.BUSY
@@ -55,14 +56,10 @@ def drain(
         # Each goes on where the last one was cut off.
         outcome = next((each.outcome for each in applier.execute(plan, releases=False)), Outcome.FAILED)
     # Off, nothing is left.
-    left = _active(host).get(device.identity, 0)
+    line = use_of(host, read_swaps(host) or (), device)
+    left = 0 if line is None else line.used
     if outcome in (Outcome.OK, Outcome.UNCHANGED):
         return Drained(Outcome.OK, left)
     if outcome is Outcome.BUSY:
         return Drained(outcome, left, "Time was up (overcommit.drainTimeout).")
     return Drained(outcome, left, lacking(host, hierarchies, left, floor(host)))
-
-
-def _active(host: HostFs) -> dict[Identity | None, int]:
-    """The devices in use, and how many bytes each holds."""
-    return {active_swap(host, each): each.used for each in read_swaps(host) or ()}

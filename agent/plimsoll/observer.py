@@ -160,7 +160,8 @@ class Observer:
     def _swap_source(self) -> SwapSource | None:
         if not _swap_wanted(self._config):
             return None
-        return SwapSource(self.host, self.hierarchies, self._config.overcommit.swap_device)
+        said = self._config.overcommit
+        return SwapSource(self.host, self.hierarchies, said.swap_device, said.swap_file_size)
 
     def _disk_source(self) -> NodeDisks | None:
         return None if self._config.io_limit.mode == "off" else NodeDisks(self.host)

@@ -13,6 +13,7 @@ import threading
 import time
 from random import Random
 
+from plimsoll.model.publishing import RESOURCE
 from plimsoll.sources.kube.backoff import Backoff
 from plimsoll.sources.kube.failure import Failure
 from plimsoll.sources.kube.retirement import Retirement
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wait until this one, whose pods put the nodes back, is ready on every node",
     )
     parser.add_argument("--conditions", action="store_true", help="take plimsoll.io conditions away from all pods")
+    parser.add_argument(
+        "--resources", action="store_true", help=f"take {RESOURCE}, which agents published, away from all nodes"
+    )
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -71,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
         # First what can be done at once: nodes may be away.
         if options.conditions:
             sys.stdout.write(f"conditions taken away from {retirement.withdraw_conditions(end)} pods\n")
+        if options.resources:
+            sys.stdout.write(f"{RESOURCE} taken away from {retirement.withdraw_resources(end)} nodes\n")
         if options.daemonset is not None:
             namespace, name = options.daemonset
             progress = retirement.await_nodes(namespace, name, end)

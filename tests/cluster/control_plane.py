@@ -352,6 +352,7 @@ class ControlPlane:
             f"--token-auth-file={tokens}",
             f"--client-ca-file={self.ca_file}",
             "--authorization-mode=Node,RBAC",
+            "--allow-privileged=true",  # as every distribution has it; Pod Security is what says no
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={account_key}",
             f"--service-account-key-file={account_key}",

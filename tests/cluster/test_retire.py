@@ -28,6 +28,8 @@ RULES = (
     {"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["clean"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
     {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
+    {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
 )
 
 
@@ -185,3 +187,45 @@ def test_conditions_are_taken_away_from_every_pod(control_plane: ControlPlane, k
     assert {name: condition_types(control_plane, name) for name in before} == before
     for name in before:
         control_plane.delete_pod("default", name)
+
+
+def node_status(control_plane: ControlPlane, name: str) -> dict[str, Any]:
+    status: dict[str, Any] = control_plane.request("GET", f"/api/v1/nodes/{name}")["status"]
+    return status
+
+
+def test_the_resource_is_taken_away_from_every_node(control_plane: ControlPlane, kubeconfig: Path) -> None:
+    """Ours in either place and no other, however many answers the list comes in; nodes without it are not written."""
+    before = {}
+    for number, places in enumerate((("capacity", "allocatable"), ("capacity",), ("allocatable",), ())):
+        name = f"offers-{number}"
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+        control_plane.request("POST", "/api/v1/nodes", body)
+        amounts = {"cpu": "4", "memory": "8Gi", "example.com/gpu": "2"}
+        path = f"/api/v1/nodes/{name}/status"
+        status = {"status": dict.fromkeys(("capacity", "allocatable"), amounts)}
+        control_plane.request("PATCH", path, status, content_type=MERGE)
+        before[name] = node_status(control_plane, name)
+        if places:
+            published = {"status": {each: {"plimsoll.io/low-memory": "5Gi"} for each in places}}
+            control_plane.request("PATCH", path, published, content_type=MERGE)
+            assert node_status(control_plane, name) != before[name]
+    untouched = control_plane.request("GET", "/api/v1/nodes/offers-3")
+    with asking(kubeconfig, page=2) as retirement:
+        assert retirement.withdraw_resources(time.monotonic() + 60) == 3
+    with retiring(kubeconfig, "--resources") as process:
+        out, error = process.communicate(timeout=60)
+
+    assert (process.returncode, out, error) == (0, "plimsoll.io/low-memory taken away from 0 nodes\n", "")
+    assert {name: node_status(control_plane, name) for name in before} == before
+    assert control_plane.request("GET", "/api/v1/nodes/offers-3") == untouched
+    for name in before:
+        control_plane.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+def test_a_missing_right_to_a_node_is_said(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """With the server's own words: what is still published is not passed over."""
+    control_plane.service_account("default", "powerless", RULES[:1])
+    user = control_plane.kubeconfig(tmp_path / "kubeconfig", user="default/powerless")
+    with asking(user, patience=2.0) as retirement, pytest.raises(Failure, match="list nodes: 403 "):
+        retirement.withdraw_resources(time.monotonic() + 3600)

@@ -20,7 +20,14 @@ class Exemption(NamedTuple):
 
 
 AGENT, CLEANUP, JOB, FILE = "DaemonSet/plimsoll", "DaemonSet/plimsoll-cleanup", "Job/plimsoll-cleanup", "Dockerfile"
-_ROOT = "the kernel's control files belong to root; no capability comes with it, and observing agents are nobody"
+_ROOT = (
+    "the kernel's control files belong to root; by itself no capability comes with it, and observing agents are nobody"
+)
+_DRIVER = "where `frequency` enforces by Speed Select: its driver wants it of who changes a register; no other is added"
+_SWAP = (
+    "with `overcommit.activate` or `onExit: drain` only: Kubernetes has no lesser way to let a container open a disk"
+)
+_ALL = "a privileged container has them all; every other one drops them all"
 _CPU = "an agent that is throttled observes late and lets go late; it is small and its requests say so"
 _NETWORK = "`networkPolicy.enabled` brings one for what comes in; where the API server is no portable policy can say"
 _BRIEF = "there for seconds after an uninstall, listens to nothing"
@@ -38,6 +45,13 @@ EXEMPTIONS = (
         "low user ID, where a policy enforces",
         _ROOT,
     ),
+    Exemption("checkov", "CKV_K8S_39", frozenset({AGENT, CLEANUP}), "`CAP_SYS_ADMIN`", _DRIVER),
+    Exemption("checkov", "CKV_K8S_25", frozenset({AGENT, CLEANUP}), "added capability", _DRIVER),
+    Exemption("checkov", "CKV_K8S_16", frozenset({AGENT, CLEANUP}), "privileged", _SWAP),
+    Exemption("kube-score", "container-security-context-privileged", frozenset({AGENT, CLEANUP}), "privileged", _SWAP),
+    Exemption("checkov", "CKV_K8S_20", frozenset({AGENT, CLEANUP}), "privilege escalation, where privileged", _SWAP),
+    Exemption("checkov", "CKV_K8S_28", frozenset({AGENT, CLEANUP}), "`NET_RAW`, where privileged", _ALL),
+    Exemption("checkov", "CKV_K8S_37", frozenset({AGENT, CLEANUP}), "capabilities, where privileged", _ALL),
     Exemption(
         "checkov",
         "CKV_K8S_43",

@@ -32,10 +32,14 @@ RUN_ROOT = Path("/run/plimsoll-containers")
 
 def podman(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run podman on the tests' own storage. Raises ImageError with the end of its output when it fails."""
+    return run(podman_command(*arguments), name=f"podman {arguments[0]}", check=check)
+
+
+def podman_command(*arguments: str | Path) -> list[str]:
+    """The command line of :func:`podman`."""
     command = ["podman", "--root", str(cache() / "containers"), "--runroot", str(RUN_ROOT), "--runtime", "runc"]
     # No systemd is asked for a cgroup: there may be none.
-    command += ["--cgroup-manager", "cgroupfs", *map(str, arguments)]
-    return run(command, name=f"podman {arguments[0]}", check=check)
+    return [*command, "--cgroup-manager", "cgroupfs", *map(str, arguments)]
 
 
 def image() -> str:
@@ -47,31 +51,30 @@ def image() -> str:
     require_programs(PROGRAMS, "the image's tests")
     require_root("building the image", "it is made and run as a node does it")
     base = kept("container-base", _base_key(), _build_base) / "base.tar"
-    wheels = kept("container-wheels", _wheels_key(), _download_wheels)
     with locked(cache() / "containers.lock"):
-        return _build(base, wheels)
+        return _build(base)
 
 
-def _build(base: Path, wheels: Path) -> str:
+def build_options() -> list[str]:
+    """What makes `podman build` ask nobody for anything but Debian's packages, once :func:`image` has been there."""
+    options = ["--quiet", "--network=host", "--pull=never", "--layers"]
+    options += [f"--volume={kept('container-wheels', _wheels_key(), _download_wheels)}:/mnt:ro"]
+    return [*options, "--build-arg=PIP_FIND_LINKS=/mnt", "--build-arg=PIP_NO_INDEX=1"]
+
+
+def _build(base: Path) -> str:
     # A base that is imported again would be another one, and nothing built on it would be found again.
     imported = podman("image", "inspect", "--format", '{{ index .Labels "key" }}', BASE, check=False)
     if imported.returncode != 0 or imported.stdout.strip() != _base_key():
         podman("import", "--quiet", "--change", f"LABEL key={_base_key()}", base, BASE)
     say("building the agent's image; its layers are kept")
-    arguments: list[str | Path] = ["build", "--quiet", "--network=host", "--pull=never", "--layers"]
-    arguments += ["--volume", f"{wheels}:/mnt:ro", "--build-arg=PIP_FIND_LINKS=/mnt", "--build-arg=PIP_NO_INDEX=1"]
-    arguments += [f"--build-arg=VERSION={_version()}", "--file", REPOSITORY / "Dockerfile"]
+    arguments: list[str | Path] = ["build", *build_options(), "--file", REPOSITORY / "Dockerfile"]
     # The stage before the last gets a name, too: what has none is thrown away below. An hour, since another run of the
     # tests may be about to use what it has just built.
     podman(*arguments, "--target=program", f"--tag={BUILD_TAG}", REPOSITORY)
     identity = podman(*arguments, f"--tag={TAG}", REPOSITORY).stdout.strip()
     podman("image", "prune", "--force", "--filter=until=1h")
     return identity
-
-
-def _version() -> str:
-    text = (REPOSITORY / "agent/plimsoll/__init__.py").read_text(encoding="utf-8")
-    return text.partition('__version__ = "')[2].partition('"')[0]
 
 
 def _base_key() -> str:

@@ -91,9 +91,16 @@ def manifests() -> str:
     """The chart with its default values. Raises BuildError without Go, HelmError."""
     head = (
         "# Made by python -m tests.deploy.made from deploy/helm/plimsoll with its default values. Put the image\n"
-        "# where your nodes find it, and write its name, best with its digest, in the DaemonSet.\n"
+        "# where your nodes find it, and write its name, best with its digest, in the DaemonSet. For every Kubernetes\n"
+        "# that the chart is for; from 1.31 on `helm template` makes the mounts below /sys/fs/cgroup read-only, too.\n"
     )
-    return head + NAMESPACE_OBJECT + render_text("plimsoll", NAMESPACE)
+    return head + NAMESPACE_OBJECT + render_text("plimsoll", NAMESPACE, "--kube-version", oldest_kubernetes())
+
+
+def oldest_kubernetes() -> str:
+    """The first version that the chart is for: it takes no field that came later, and later ones take all of its."""
+    wanted = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"]
+    return str(wanted).removeprefix(">=").removesuffix("-0")
 
 
 def schema_text() -> str:

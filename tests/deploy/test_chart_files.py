@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 import yaml
 
 from plimsoll import __version__
+from plimsoll.config.loader import parse_config
 from tests.deploy import made
 from tests.deploy.helm import CHART
 
@@ -38,6 +40,16 @@ def test_the_readme_has_every_value():
     assert set(leaves(yaml.safe_load(made.VALUES.read_text()))) == set(described)
 
 
+@pytest.mark.parametrize("sample", sorted((CHART / "ci").iterdir()), ids=lambda each: each.stem)
+def test_the_agent_takes_what_the_samples_say(sample):
+    """Helm's schema cannot tell a duration from another text, and the agent checks what belongs together."""
+    values = yaml.safe_load(sample.read_text())
+    text = yaml.safe_dump(values.get("config", {}))
+
+    assert parse_config(text, sample.name)
+    assert set(values) <= set(yaml.safe_load(made.VALUES.read_text()))
+
+
 def test_the_schema_knows_every_value_and_no_other():
     """A value that the schema forgot would be refused; one that is gone would still be taken."""
     schema = json.loads(made.VALUES_SCHEMA.read_text())
@@ -48,7 +60,8 @@ def test_the_schema_knows_every_value_and_no_other():
             if isinstance(value, dict) and value and "properties" in properties[key]:
                 same(value, properties[key]["properties"])
 
-    properties = {key: value for key, value in schema["properties"].items() if key != "global"}
+    # What a parent chart says: nothing here reads it.
+    properties = {key: value for key, value in schema["properties"].items() if key != "enabled"}
     resources = properties.pop("resources")["properties"]
     values = yaml.safe_load(made.VALUES.read_text())
     assert set(values.pop("resources")) < set(resources)
@@ -60,6 +73,13 @@ def test_the_chart_installs_this_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
 
     assert chart["appVersion"] == __version__
+
+
+def test_an_image_that_is_built_as_documented_has_this_version():
+    """Its label and its document say what the program says of itself."""
+    (found,) = re.findall(r'^ARG VERSION="(.*?)"', (made.REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert found == __version__
 
 
 def test_the_command_of_the_table_is_described_in_pieces():

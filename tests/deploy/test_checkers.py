@@ -5,35 +5,93 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from plimsoll.config.schema import Config
 from tests.deploy.checkers import checkov, kube_score, kubeconform
 from tests.deploy.conform import write_schemas
 from tests.deploy.exemptions import EXEMPTIONS
-from tests.deploy.helm import CHART, render_text
+from tests.deploy.helm import CHART, Json, hooks, only, render, render_text
 from tests.deploy.made import MANIFESTS
 
 # Making checkov's environment takes a minute, once.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 DOCKERFILE = CHART.parents[2] / "Dockerfile"
-# Everything there is: what asks for the most.
-FULL = {
+# Everything there is, without what makes the pods privileged: a capability would not be seen any more.
+FULL: Json = {
     "image": {"registry": "registry.example.com", "digest": f"sha256:{'0' * 64}"},
     "config": {
         "preemption": {"mode": "enforce"},
-        "overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb"},
+        "ioLimit": {"mode": "enforce"},
+        "overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "publish": True},
+        "frequency": {"mode": "enforce"},
+        "eviction": {"mode": "enforce"},
         "notices": {"events": True, "podConditions": True},
     },
+    "frequency": {"speedSelectResource": "squat.ai/isst", "packageEnergy": True},
     "networkPolicy": {"enabled": True},
     "dashboards": {"enabled": True},
     "prometheus": {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}},
     "postDeleteCleanup": {"mode": "always"},
 }
-VALUES = {"default": {}, "full": FULL}
+PRIVILEGED = {
+    **FULL,
+    "config": {**FULL["config"], "overcommit": {**FULL["config"]["overcommit"], "activate": True, "onExit": "drain"}},
+    # One or the other.
+    "prometheus": {"podMonitor": {"enabled": True}, "rules": {"enabled": True}},
+}
+VALUES = {"default": {}, "full": FULL, "privileged": PRIVILEGED}
+# No checker and no API server here knows this kind, whose fields test_chart.py holds; and what is no object.
+LEFT_OUT = {"openshift.securityContextConstraints.create", "prometheus.annotations.enabled"}
+
+
+def switches(values: Json, path: str = "") -> set[str]:
+    """The paths of what can be turned on."""
+    found = set()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= switches(value, f"{path}{key}.")
+        elif isinstance(value, bool):
+            found.add(f"{path}{key}")
+    return found
+
+
+def test_everything_is_turned_on():
+    """Each switch of the chart that is off by itself, each policy, each right, and each way to a privilege."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    off = {each for each in switches(defaults) if not dig(defaults, each)}
+    policies = {
+        field.alias or name
+        for name, field in Config.model_fields.items()
+        if "mode" in getattr(field.annotation, "model_fields", ())
+    }
+
+    assert {"frequency.packageEnergy", "prometheus.podMonitor.enabled"} < off
+    assert {each for each in off if not (dig(FULL, each) or dig(PRIVILEGED, each))} == LEFT_OUT
+    assert {each for each in policies if FULL["config"].get(each, {}).get("mode") != "enforce"} == set()
+    assert policies == {"preemption", "ioLimit", "overcommit", "frequency", "eviction"}
+    contexts = {
+        name: only(render(values), "DaemonSet")["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+        for name, values in VALUES.items()
+    }
+    assert [contexts[name]["privileged"] for name in ("default", "full", "privileged")] == [False, False, True]
+    assert contexts["full"]["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN"]}
+    (role,) = (each for each in render(FULL) if each["kind"] == "ClusterRole" and not hooks([each]))
+    assert {resource for rule in role["rules"] for resource in rule["resources"]} == {
+        "pods", "events", "pods/status", "pods/eviction", "nodes/status",
+    }  # fmt: skip
+
+
+def dig(values: Json, path: str) -> object:
+    """The value at ``a.b.c``."""
+    found: object = values
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 @pytest.fixture(scope="module")
 def rendered(helm, tmp_path_factory):
-    """The chart with its defaults, and with all there is, in a file each."""
+    """The chart with its defaults, with all there is, and with that and privileged, in a file each."""
     folder = tmp_path_factory.mktemp("rendered")
     for name, values in VALUES.items():
         (folder / f"{name}.yaml").write_text(render_text("plimsoll", "plimsoll", values=values))

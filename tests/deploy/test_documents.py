@@ -11,6 +11,7 @@ import pytest
 
 from plimsoll.config.annotations import KEYS
 from plimsoll.config.schema import Config
+from tests.cluster.build import version
 from tests.deploy.dashboards.all import DASHBOARDS
 from tests.deploy.dashboards.pictures import DOCS
 from tests.deploy.helm import CHART
@@ -64,6 +65,26 @@ def test_every_dashboard_has_its_picture():
     assert {each.stem for each in DOCS.glob("*.svg")} == {each.stem for each in DASHBOARDS}
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "deploy/helm/plimsoll/README.md"])
+def test_whoever_installs_by_the_page_has_pods(page):
+    """Pod Security refuses them in a namespace without the level that every mount of the node needs."""
+    lines = [line.strip() for line in (REPOSITORY / page).read_text().splitlines()]
+    label = "kubectl label namespace plimsoll pod-security.kubernetes.io/enforce=privileged"
+    (install,) = (number for number, line in enumerate(lines) if line.startswith("helm install"))
+
+    assert "--namespace plimsoll" in lines[install]
+    assert label in lines[:install]
+
+
+def test_an_upgrade_takes_the_new_charts_defaults():
+    """`--reuse-values` keeps the old chart's: a value that is new would be missing."""
+    upgrades = [line for page in PAGES for line in page.read_text().splitlines() if "helm upgrade plimsoll" in line]
+
+    assert len(upgrades) > 3
+    for line in upgrades:
+        assert "--reset-then-reuse-values" in line
+
+
 def rows(heading: str) -> list[list[str]]:
     """The cells of the table below a heading of the page for rubik's users, without its head."""
     part = RUBIK.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
@@ -89,3 +110,13 @@ def test_what_takes_the_place_of_rubiks_features_is_there():
 
     assert named
     assert named <= {field.alias or name for name, field in Config.model_fields.items()}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/support.md", "deploy/helm/plimsoll/README.md"])
+def test_what_is_said_to_be_tested_is_what_is_built(page):
+    """The release of Kubernetes, and of Helm where it is named."""
+    text = (REPOSITORY / page).read_text()
+
+    assert re.findall(r"\b1\.3\d\.\d+\b", text) == [version("kube-apiserver").removeprefix("v")]
+    assert set(re.findall(r"(?:Helm |\| )(4\.\d+\.\d+)", text)) <= {version("helm").removeprefix("v")}
+    assert page == "README.md" or version("helm").removeprefix("v") in text

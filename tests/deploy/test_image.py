@@ -13,7 +13,7 @@ import pytest
 from plimsoll import __version__
 from tests.deploy.cgroups import parent
 from tests.deploy.cyclonedx import complaint
-from tests.deploy.image import ImageError, podman
+from tests.deploy.image import BASE, ImageError, podman
 from tests.support import manifest, v2_node, v2_pod
 
 pytestmark = pytest.mark.cluster
@@ -49,7 +49,9 @@ def test_its_labels_and_its_user(agent_image):
     (found,) = json.loads(podman("image", "inspect", agent_image).stdout)
 
     assert found["Config"]["User"] == "65532:65532"
+    # By the Dockerfile's own default: the documented build says nothing of it.
     assert found["Labels"]["org.opencontainers.image.version"] == __version__
+    assert found["Labels"]["org.opencontainers.image.base.name"] == BASE
     assert found["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from tests.deploy.helm import CHART, hooks, installed, one, only, render
+import pytest
+import yaml
+
+from tests.deploy.helm import CHART, helm, hooks, installed, one, only, render
 from tests.deploy.openshift import constraint_fields
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
@@ -46,6 +49,26 @@ def publishing():
     return {"config": {"overcommit": {"mode": "enforce", "selector": "mglru", "publish": True}}}
 
 
+DAMON = {"/sys/kernel/mm": "rw"}
+PUBLISH = {("", "nodes/status", "patch")}
+SAMPLES = {
+    **dict.fromkeys(
+        ("annotations-values", "openshift-values", "pod-monitor-tls-values", "service-monitor-values"), OBSERVE
+    ),
+    "enforce-values": {
+        **ENFORCE,
+        "host": ENFORCE["host"] | CPU | DAMON | {"/dev/disk/by-partlabel/batch-swap": "ro"},
+        "rules": OBSERVE["rules"] | EVENTS | CONDITIONS | EVICTION,
+    },
+    "overcommit-drain-values": {
+        **ENFORCE,
+        "privileged": True,
+        "host": ENFORCE["host"] | DAMON | {"/dev": "rw"},
+        "rules": OBSERVE["rules"] | PUBLISH,
+    },
+    "own-rights-values": ENFORCE,
+    "speed-select-values": {**SPEED_SELECT_USED, "host": SPEED_SELECT_USED["host"] | ENERGY},
+}
 FEATURES = {
     "observe": ({}, OBSERVE),
     "a policy that observes": ({"config": {"preemption": {"mode": "observe"}}}, OBSERVE),
@@ -112,14 +135,29 @@ FEATURES = {
         {"config": {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "activate": True}}},
         {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/dev/vdb": "rw", "/sys/kernel/mm": "rw"}},
     ),
+    "a swap file that the agent makes": (
+        {
+            "config": {
+                "overcommit": {
+                    "mode": "enforce",
+                    "ratio": 2.0,
+                    "swapDevice": "/var/lib/swap/low",
+                    "activate": True,
+                    "swapFileSize": "8Gi",
+                }
+            }
+        },
+        {**ENFORCE, "privileged": True, "host": ENFORCE["host"] | {"/var/lib/swap": "rw", "/sys/kernel/mm": "rw"}},
+    ),
     "memory that is published": (
         publishing(),
-        {**ENFORCE, "rules": ENFORCE["rules"] | {("", "nodes/status", "patch")}},
+        {**ENFORCE, "rules": ENFORCE["rules"] | PUBLISH},
     ),
     "memory that would be": ({"config": {"overcommit": {"publish": True}}}, OBSERVE),
     "a swap device that would be": ({"config": {"overcommit": {"onExit": "drain"}}}, OBSERVE),
     "a swap device that is not": ({"config": {"overcommit": {"mode": "off", "swapDevice": "/dev/vdb"}}}, OBSERVE),
-    **{each.stem: (each, OBSERVE) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
+    # A sample without a row is a KeyError.
+    **{each.stem: (each, SAMPLES[each.stem]) for each in sorted((CHART / "ci").glob("*-values.yaml"))},
 }
 
 
@@ -157,6 +195,12 @@ def privileges(objects):
     return {**of_pod(spec, container), "rules": rights(installed(objects))}
 
 
+def test_every_sample_is_there():
+    """No row is of one that is gone, and some enforce: what CI installs is what people install."""
+    assert {each.stem for each in (CHART / "ci").iterdir()} == set(SAMPLES)
+    assert sum(each["user"] == 0 for each in SAMPLES.values()) >= 4
+
+
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_feature_has_exactly_its_privileges(feature):
     """Mounts of the node, capabilities, user and API rights, none missing and none more."""
@@ -174,6 +218,7 @@ def test_a_feature_has_exactly_its_privileges(feature):
 NOTHING = {"user": 65532, "capabilities": set(), "privileged": False, "devices": set(), "host": {}}
 NODES = {("apps", "daemonsets/plimsoll-cleanup", "get")}
 WITHDRAW = {("", "pods", "list"), ("", "pods/status", "patch")}
+UNPUBLISH = {("", "nodes", "list"), ("", "nodes/status", "patch")}
 ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
 
 
@@ -190,7 +235,9 @@ ENFORCING = {"config": {"preemption": {"mode": "enforce"}}}
             NODES,
         ),
         (frequencies("enforce", speedSelectResource=ISST), SPEED_SELECT_USED, NODES),
-        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW),
+        (publishing(), ENFORCE, NODES | UNPUBLISH),
+        ({"config": {"overcommit": {"publish": True}}}, None, set()),
+        ({"postDeleteCleanup": {"mode": "always"}}, ENFORCE, NODES | WITHDRAW | UNPUBLISH),
         ({**ENFORCING, "rbac": {"create": False}}, ENFORCE, set()),
     ],
 )
@@ -212,6 +259,36 @@ def test_what_cleans_up_has_exactly_its_privileges(values, nodes, rules):
         assert of_pod(spec, spec["containers"][0]) == NOTHING
     else:
         assert not rules
+
+
+def noted(values):
+    """What the notes of an installation say, and each list of rules in them."""
+    text = helm("install", "plimsoll", CHART, "--namespace=plimsoll", "--dry-run=client", values=values)
+    notes = text.partition("NOTES:\n")[2] + "\n"
+    blocks = re.findall(r"(?:^  (?:- |  )\S.*\n)+", notes, re.MULTILINE)
+    return notes, [{"kind": "ClusterRole", "rules": yaml.safe_load(each)} for each in blocks]
+
+
+@pytest.mark.parametrize(
+    ("values", "accounts"),
+    [
+        ({}, ["plimsoll"]),
+        (publishing(), ["plimsoll", "plimsoll-cleanup"]),
+        ({**telling(events=True, podConditions=True)}, ["plimsoll", "plimsoll-cleanup"]),
+        ({"postDeleteCleanup": {"mode": "always"}}, ["plimsoll", "plimsoll-cleanup"]),
+        ({**ENFORCING, "serviceAccount": {"create": False, "name": "ours"}}, ["ours"]),
+    ],
+)
+def test_whoever_gives_the_rights_is_told_which(values, accounts):
+    """Exactly those that the chart would give, to agents and to what cleans up behind them, and to which accounts."""
+    given = rights(render(values))
+    notes, rules = noted({**values, "rbac": {"create": False}})
+
+    assert rights(rules) == given
+    for account in accounts:
+        assert f"account {account} of plimsoll" in notes
+    # Where the chart gives them there is nothing to say.
+    assert noted(values)[1] == []
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -289,20 +366,28 @@ def test_a_right_that_is_too_wide_comes_with_the_policy_that_narrows_it(values, 
 OPENSHIFT = {"openshift": {"securityContextConstraints": {"create": True}}}
 
 
-@pytest.mark.parametrize("values", [{}, ENFORCING], ids=["observe", "enforce"])
-def test_openshift_is_asked_for_what_the_pods_need_and_no_more(values):
-    """Fields that there are, for the pods' own account; the user and the kinds of volumes are those of the pods."""
-    objects = render({**OPENSHIFT, **values})
+@pytest.mark.parametrize("feature", FEATURES)
+def test_openshift_is_asked_for_what_the_pods_need_and_no_more(feature):
+    """Fields that there are, for the pods' own account; user, capabilities and volumes are those of the pods."""
+    values, expected = FEATURES[feature]
+    arguments = ["--skip-schema-validation"]
+    arguments += [] if isinstance(values, dict) else ["--values", values]
+    objects = render({**OPENSHIFT, **(values if isinstance(values, dict) else {})}, *arguments)
     pods = only(objects, "DaemonSet")["spec"]["template"]["spec"]
     found = only(objects, "SecurityContextConstraints")
+    privileged = expected["privileged"]
 
     assert set(found) - {"apiVersion", "kind"} <= constraint_fields()
     assert found["users"] == [f"system:serviceaccount:plimsoll:{pods['serviceAccountName']}"]
     assert found["runAsUser"] == {"type": "MustRunAs", "uid": pods["securityContext"]["runAsUser"]}
     assert {key for each in pods["volumes"] for key in each if key != "name"} <= set(found["volumes"])
     allowed = {key for key, value in found.items() if key.startswith("allow") and value not in (False, [])}
-    assert allowed == {"allowHostDirVolumePlugin"}
-    assert found["requiredDropCapabilities"] == ["ALL"]
+    assert allowed - {"allowedCapabilities"} == {"allowHostDirVolumePlugin"} | (
+        {"allowPrivilegeEscalation", "allowPrivilegedContainer"} if privileged else set()
+    )
+    assert found["allowedCapabilities"] == (["*"] if privileged else sorted(expected["capabilities"]))
+    # As OpenShift has it in its own: what is dropped may be allowed again by name.
+    assert found["requiredDropCapabilities"] == ([] if privileged else ["ALL"])
 
 
 def test_openshift_lets_the_clean_up_run():
@@ -314,6 +399,10 @@ def test_openshift_lets_the_clean_up_run():
 
     assert constraints["users"] == [f"system:serviceaccount:plimsoll:{account}"]
     assert weights[0] < weights[1]
+    assert constraints["runAsUser"] == {"type": "RunAsAny"}
+    # Where no node is put back there is the Job's pod, whose user is none of the namespace's range either.
+    (alone,) = (each for each in hooks(render({**OPENSHIFT, **telling(podConditions=True)})) if "users" in each)
+    assert alone["runAsUser"] == {"type": "MustRunAs", "uid": 65532}
     assert not [each for each in render(ENFORCING) if each["kind"] == "SecurityContextConstraints"]
 
 

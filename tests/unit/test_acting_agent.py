@@ -177,6 +177,24 @@ def test_forgetting_waits_for_an_agent_that_ends(node: Node, run: Callable[[], R
     assert not (node.root / "run/plimsoll").exists()
 
 
+def test_forgetting_needs_no_good_configuration(node: Node, run: Callable[[], Running], tmp_path: Path) -> None:
+    """A wrong one is said and left out: nobody is to come who would do it with a better one. Without, it is refused."""
+    agent = run()
+    until(lambda: node.idle() == "1\n", "the low pod to give way")
+    agent.process.kill()
+    agent.process.wait(60)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("overcommit: {drainTimeout: soon}\n")
+
+    assert "drainTimeout" in command("restore", "--root", node.root, "--config", bad, code=78).stderr
+    assert node.image() != node.start
+    said = command("restore", "--root", node.root, "--config", bad, "--forget").stderr
+    assert "drainTimeout" in said
+    assert "going on without a configuration" in said
+    assert node.image() == node.start
+    assert not (node.root / "run/plimsoll").exists()
+
+
 def test_what_is_left_is_not_forgotten(node: Node, run: Callable[[], Running]) -> None:
     """A knob that cannot be put back now keeps its original in the journal; a later try has it."""
     agent = run()

@@ -11,7 +11,7 @@ import pytest
 from plimsoll.actuators.reclaimer import Reclaimer
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.model.memory import Offload
+from plimsoll.model.memory import Earned, Offload
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Reclaim, Selector, Watch, cgroup
 from tests.acting import Clock, pod
@@ -77,6 +77,18 @@ def run(found: Reclaimer, *reclaims: Reclaim, seconds: float = 5.0, watches: Seq
     found.run(watches, reclaims, seconds)
 
 
+def test_who_waits_for_its_turn_is_busy(node: Path) -> None:
+    """From the first moment: a second request would be lost."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        seen: list[list[int]] = []
+        kernel.meanwhile = lambda: seen.append([found.offloads[f"uid-{each}"].busy_bytes for each in (0, 1)])
+        run(found, reclaim(0, 32 * MIB), reclaim(1, 32 * MIB))
+        after = [found.offloads[f"uid-{each}"].busy_bytes for each in (0, 1)]
+    assert seen == [[32 * MIB, 32 * MIB], [0, 32 * MIB]]
+    assert after == [0, 0]
+
+
 def test_what_is_asked_for_is_cut_in_slices(node: Path) -> None:
     """No single write asks for more than a slice; what was freed and how long it took adds up."""
     kernel = Kernel(node, Clock())
@@ -85,7 +97,10 @@ def test_what_is_asked_for_is_cut_in_slices(node: Path) -> None:
         (result,) = found.take()
         assert (result.outcome, result.freed, round(result.seconds, 3)) == (Outcome.OK, 96 * MIB, 0.06)
         assert kernel.asked == 3
-        assert found.offloads["uid-0"] == Offload(96 * MIB, 96 * MIB, result.seconds, 0, Selector.PLAIN, 0)
+        assert found.offloads["uid-0"] == Offload(
+            *(96 * MIB, 96 * MIB, result.seconds, 0, Selector.PLAIN, 0),
+            {"plain": Earned(96 * MIB, 96 * MIB, result.seconds)},
+        )
         assert found.take() == ()
 
 
@@ -100,6 +115,22 @@ def test_what_it_came_to_is_known_as_long_as_the_pod_is_there(node: Path) -> Non
         found.want(["uid-0"])
         found.run((), [reclaim(0, 32 * MIB)], 5.0, {"uid-0"})
         assert found.offloads["uid-0"].asked == 64 * MIB
+
+
+def test_what_it_came_to_stays_with_its_selector(node: Path) -> None:
+    """A pod that goes on with another selector takes nothing along; the sum is still the pod's."""
+    kernel = Kernel(node, Clock())
+    with reclaimer(node, kernel) as found:
+        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit")
+        run(found, reclaim(0, 64 * MIB), watches=[watch])
+        assert found.offloads["uid-0"].earned == {"mglru": Earned(64 * MIB, 64 * MIB, pytest.approx(0.04))}
+        run(found, reclaim(0, 32 * MIB), watches=[watch._replace(selector=Selector.PLAIN)])
+        after = found.offloads["uid-0"]
+    assert after.earned == {
+        "mglru": Earned(64 * MIB, 64 * MIB, pytest.approx(0.04)),
+        "plain": Earned(32 * MIB, 32 * MIB, pytest.approx(0.02)),
+    }
+    assert (after.selector, after.asked, after.freed) == ("plain", 96 * MIB, 96 * MIB)
 
 
 def test_less_than_asked_is_no_failure_and_ends_it(node: Path) -> None:

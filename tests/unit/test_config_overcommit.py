@@ -68,6 +68,13 @@ def test_devices(device: str) -> None:
         {"step": {"start": 0.1}},
         {"step": {"start": 0.001}},
         {"selector": "best"},
+        {"swapDevice": "/swap/low", "swapFileSize": "1Gi"},
+        {"activate": True, "swapFileSize": "1Gi"},
+        {"activate": True, "swapDevice": "/dev/vdb", "swapFileSize": "1Gi"},
+        {"activate": True, "swapDevice": "UUID=1f2e-33", "swapFileSize": "1Gi"},
+        {"activate": True, "swapDevice": "/swapfile", "swapFileSize": "1Gi"},
+        {"activate": True, "swapDevice": "/swap/", "swapFileSize": "1Gi"},
+        {"activate": True, "swapDevice": "/swap/low", "swapFileSize": 0},
         {"endurance": {"capacity": "1T"}},
         {"endurance": {"capacity": 0, "dwpd": 1.0}},
         {"unknown": 1},
@@ -77,6 +84,12 @@ def test_refusals(values: dict[str, object]) -> None:
     """Each of these would be a mistake that nobody notices."""
     with pytest.raises(ValidationError):
         section(**values)
+
+
+def test_a_file_to_be_made() -> None:
+    """Where it shall be, and how large."""
+    assert section(activate=True, swapDevice="/swap/low", swapFileSize="1Gi").swap_file_size == 1 << 30
+    assert section(activate=True, swapDevice="/development/low", swapFileSize="1Gi").swap_file_size == 1 << 30
 
 
 def test_endurance() -> None:

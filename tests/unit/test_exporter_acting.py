@@ -16,10 +16,24 @@ from plimsoll.exporter.changes import SHOWN, TEXT_LIMIT, News, looked, owner_of
 from plimsoll.exporter.metrics import Exporter
 from plimsoll.exporter.status import status
 from plimsoll.model.acting import Acting, Mode, Note, Report, Status
+from plimsoll.model.memory import Earned, NodeSwap, Offload
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import NODE, Conflict, Knob, Result, cgroup
+from plimsoll.model.overcommit import Overcommit, Pause
+from plimsoll.model.plan import NODE, Conflict, Knob, Result, Selector, cgroup
 from plimsoll.model.snapshot import CgroupState, PodSample
-from tests.fixtures.snapshots import FACTS, IDLED, UID, busy, evicting, grouped, pod, snapshot, trouble, write
+from tests.fixtures.snapshots import (
+    FACTS,
+    IDLED,
+    UID,
+    busy,
+    evicting,
+    grouped,
+    overcommitted,
+    pod,
+    snapshot,
+    trouble,
+    write,
+)
 
 OBSERVES = Report("preemption", Mode.OBSERVE, Status.OK, writes=1)
 
@@ -232,6 +246,83 @@ def test_frequency_groups_as_metrics_and_data():
     assert (found["backend"], found["moves"], found["lastChange"], found["heldSeconds"]) == ("tpmi", 7, "used", 2.0)
     assert found["packageWatts"] == {"0": 123.2}
     assert status(snapshot(()), FACTS, acting=Acting())["frequency"] is None
+
+
+def test_overcommit_as_metrics_and_data():
+    """Line by line; what was counted stays with its selector; the same as /status.json has it; else nothing."""
+    seen, acting = overcommitted(snapshot((pod_in(1, "/kubepods/x"),)), Acting())
+    exporter = Exporter(PressureSection())
+    exporter.observe(seen, FACTS, acting)
+    names = ("plimsoll_overcommit", "plimsoll_pod_offloaded", "plimsoll_pod_reclaim", "plimsoll_pod_stall")
+
+    who = 'namespace="shop",pod="web-1"'
+    assert [each for each in exporter.text().decode().splitlines() if each.startswith(names)] == [
+        "plimsoll_overcommit_ratio 1.5",
+        "plimsoll_overcommit_target_ratio 2.0",
+        "plimsoll_overcommit_memory_bytes 150",
+        "plimsoll_overcommit_base_bytes 100",
+        "plimsoll_overcommit_offloaded_bytes 50",
+        "plimsoll_overcommit_swap_cached_bytes 4",
+        "plimsoll_overcommit_gap_bytes 50",
+        "plimsoll_overcommit_write_bytes_per_second 4096.5",
+        "plimsoll_overcommit_write_mean_bytes_per_second 512.25",
+        "plimsoll_overcommit_write_limit_bytes_per_second 1048576.0",
+        "plimsoll_overcommit_write_budget_bytes 2097152",
+        "plimsoll_overcommit_device_life_seconds 320000000.0",
+        "plimsoll_overcommit_offered_bytes 0",
+        'plimsoll_overcommit_paused{reason="shared"} 1',
+        'plimsoll_overcommit_selector{selector="mglru"} 1',
+        'plimsoll_overcommit_selector_passed_over{selector="damon",reason="in-use"} 1',
+        f"plimsoll_pod_offloaded_bytes{{{who}}} 50",
+        f"plimsoll_pod_offloaded_limit_bytes{{{who}}} 75",
+        f"plimsoll_pod_reclaim_step{{{who}}} 0.01",
+        f"plimsoll_pod_stall_budget_seconds{{{who}}} 0.5",
+        f'plimsoll_pod_reclaim_paused{{{who},reason="stalled"}} 1',
+        f"plimsoll_pod_reclaim_wanted_bytes{{{who}}} 4096",
+        f'plimsoll_pod_reclaim_asked_bytes_total{{{who},selector="damon"}} 5',
+        f'plimsoll_pod_reclaim_asked_bytes_total{{{who},selector="mglru"}} 4',
+        f'plimsoll_pod_reclaim_freed_bytes_total{{{who},selector="damon"}} 5',
+        f'plimsoll_pod_reclaim_freed_bytes_total{{{who},selector="mglru"}} 3',
+        f'plimsoll_pod_reclaim_seconds_total{{{who},selector="damon"}} 0.125',
+        f'plimsoll_pod_reclaim_seconds_total{{{who},selector="mglru"}} 0.125',
+        f'plimsoll_pod_reclaim_pending_bytes{{{who},selector="mglru"}} 0',
+    ]
+    found = json.loads(json.dumps(status(seen, FACTS, acting=acting)))["overcommit"]
+    assert found.pop("pods") == [
+        {"namespace": "shop", "pod": "web-1", "uid": UID.format(1), "offloadedBytes": 50, "capBytes": 75,
+         "floorBytes": 64, "coldBytes": 20, "step": 0.01, "swapPressure": 0.001, "exact": False,
+         "stallBudgetSeconds": 0.5, "refaultBytesPerSecond": 4, "wantedBytes": 4096, "selector": "mglru",
+         "pause": {"reason": "stalled", "message": "it has waited for as long as it may", "seconds": 119.6}},
+    ]  # fmt: skip
+    assert found == {
+        "mode": "enforce", "ratio": 1.5, "targetRatio": 2.0, "budgetBytes": None, "gapBytes": 50,
+        "memoryBytes": 150, "baseBytes": 100, "offloadedBytes": 50, "swapCachedBytes": 4, "offeredBytes": 0,
+        "selector": "mglru", "passedOver": [{"selector": "damon", "reason": "in-use"}],
+        "pause": {"reason": "shared", "message": "the device holds memory of others, too"},
+        "writes": {"bytesPerSecond": 4096, "meanBytesPerSecond": 512, "limitBytesPerSecond": 1048576,
+                   "budgetBytes": 2097152},
+        "device": {"path": "/dev/vdb", "active": True, "kind": None, "sizeBytes": 1 << 30, "usedBytes": 5,
+                   "dedicated": False, "reasons": [{"reason": "open-pod", "message": "Pod x may swap."}],
+                   "lifeSeconds": 320000000},
+    }  # fmt: skip
+    off = Report("overcommit", Mode.OBSERVE, Status.OK, overcommit=Overcommit(pause=Pause.OFF))
+    assert status(seen, FACTS, acting=Acting(reports=(off,)))["overcommit"] is None
+    assert status(seen, FACTS, acting=Acting())["overcommit"] is None
+
+
+def test_a_selector_that_has_just_come_into_use_begins_with_nothing():
+    """From its first sample on there is something to compare the next one with."""
+    seen, acting = overcommitted(snapshot((pod_in(1, "/kubepods/x"),)), Acting())
+    offload = Offload(9, 8, 0.25, 1, Selector.PLAIN, earned={"mglru": Earned(9, 8, 0.25)})
+    swap = NodeSwap(None, {UID.format(1): offload})
+    exporter = Exporter(PressureSection())
+    exporter.observe(replace(seen, node=replace(seen.node, swap=swap)), FACTS, acting)
+    name = 'plimsoll_pod_reclaim_freed_bytes_total{namespace="shop",pod="web-1",'
+
+    assert [each for each in exporter.text().decode().splitlines() if each.startswith(name)] == [
+        f'{name}selector="mglru"}} 8',
+        f'{name}selector="plain"}} 0',
+    ]
 
 
 def test_what_is_repeated_every_tick_is_told_once():

@@ -95,10 +95,11 @@ def test_meminfo(tmp_path: Path) -> None:
     """Bytes, from the kernel's KiB; a line that is not printed is None."""
     with host(tmp_path, trees.proc()) as root:
         found = proc.read_meminfo(root)
-    assert found == (16318420 * 1024, 9876544 * 1024, 2097148 * 1024, 2000000 * 1024)
-    assert proc.parse_meminfo("MemTotal:  5 kB\nMemFree:  1 kB\n") == (5120, None, None, None)
+    assert found == (16318420 * 1024, 9876544 * 1024, 2097148 * 1024, 2000000 * 1024, None)
+    assert proc.parse_meminfo("MemTotal:  5 kB\nMemFree:  1 kB\n") == (5120, None, None, None, None)
     assert proc.parse_meminfo("SwapTotal:  0 kB\n").swap_total == 0
-    assert proc.parse_meminfo("MemTotal:  x kB\nXMemTotal: 5 kB\n") == (None, None, None, None)
+    assert proc.parse_meminfo("SwapCached:  7 kB\n").swap_cached == 7168
+    assert proc.parse_meminfo("MemTotal:  x kB\nXMemTotal: 5 kB\n") == (None, None, None, None, None)
 
 
 def test_cpus(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     with host(tmp_path, {"etc/": "", "proc/sys/kernel/osrelease": "\n"}) as root:
         assert proc.read_pressure(root).pressures == ()
         assert set(proc.read_pressure(root).outcomes.values()) == {Outcome.MISSING}
-        assert proc.read_meminfo(root) == (None, None, None, None)
+        assert proc.read_meminfo(root) == (None, None, None, None, None)
         assert proc.read_cpu_count(root) is None
         assert proc.read_os_release(root) is None
         assert proc.read_boot_id(root) is None

@@ -191,6 +191,37 @@ def test_more_on_the_device_than_pods_have(node: Node) -> None:
     assert node.sample(3 + PATIENCE_SECONDS).dedicated is True
 
 
+@pytest.mark.parametrize(
+    ("cached", "expected"),
+    [
+        ("SwapCached: 102400 kB\n", (True, ())),
+        ("SwapCached: 40960 kB\n", (False, ("unaccounted",))),
+        ("", (None, ("unreadable",))),
+    ],
+)
+def test_swap_cache_on_v1(tmp_path: Path, cached: str, expected: tuple[bool | None, tuple[str, ...]]) -> None:
+    """
+    What was read back keeps its slot, and cgroup v1 charges it to memory alone: 300 MiB used, 200 of them the pods'.
+
+    Only what the swap cache does not explain is somebody else's.
+    """
+    swap.make(tmp_path, "swapfile", swap.header())
+    swap.swaps(tmp_path, ("/swapfile", "file", GIB_IN_KIB, 300 << 10))
+    memory = f"{trees.CGROUP}/memory"
+    tree: trees.Tree = {f"{memory}/memory.usage_in_bytes": "1\n"}
+    for path, to, used in (("kubepods", "all", 200 * MIB), ("kubepods/low", "/swapfile", 200 * MIB)):
+        tree |= trees.below(
+            f"{memory}/{path}", {"memory.swapfile": f"{to}\n", "memory.stat": f"swap 0\ntotal_swap {used}\n"}
+        )
+    trees.write(tmp_path, tree | {"proc/meminfo": f"MemTotal: 8388608 kB\n{cached}", "proc/stat": "cpu 1\ncpu0 1\n"})
+    with HostFs(str(tmp_path)) as host, Hierarchies.detect(host) as hierarchies:
+        device = DedicatedSwap(host, hierarchies, "/swapfile")
+        holders = [Holder("kubepods/low", Role.ALLOWED, 200 * MIB)]
+        for now in (0.0, PATIENCE_SECONDS, PATIENCE_SECONDS + 1):
+            seen = device.sample(["kubepods"], holders, now)
+    assert judged(seen) == expected
+
+
 def test_a_pod_whose_swap_is_unknown(node: Node) -> None:
     """Then too much on the device says nothing: not dedicated cannot be told from dedicated."""
     holders = [Holder(LOW, Role.ALLOWED, None)]

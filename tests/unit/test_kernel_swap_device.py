@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.proc import Swap
+from plimsoll.kernel.swap import DedicatedSwap
 from plimsoll.kernel.swap_device import (
     Device,
     DeviceName,
@@ -22,6 +24,7 @@ from plimsoll.kernel.swap_device import (
     identify,
     identity_of,
     read_header,
+    read_in_memory,
     read_traffic,
 )
 from plimsoll.kernel.swap_reason import SwapReason
@@ -163,8 +166,43 @@ def test_active_swap_without_a_node_in_dev(tmp_path: Path) -> None:
         assert identity_of(host, "/dev/vdb") is None
 
 
+def test_what_a_compressing_device_takes(tmp_path: Path) -> None:
+    """Of zram all it uses of memory, in bytes; nothing is said of what is no zram, or says nothing."""
+    trees.write(tmp_path, {"sys/dev/block/252:0/mm_stat": " 41943040 20000000 20971520 0 21000000 12 0 3 4\n"})
+    device = Device("/dev/zram0", Kind.ZRAM, Identity(os.makedev(252, 0)), None)
+    with HostFs(str(tmp_path)) as host:
+        assert read_in_memory(host, device) == 20 << 20
+        assert read_in_memory(host, device._replace(identity=Identity(os.makedev(252, 1)))) is None
+        assert read_in_memory(host, device._replace(kind=Kind.BLOCK)) is None
+
+
+def test_traffic_of_a_file(tmp_path: Path) -> None:
+    """What is swapped is the file's while no other swap is in use; what came before, or meanwhile, is not."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    swap.make(tmp_path, "swapfile", swap.header())
+    ours, other = ("/swapfile", "file", 1 << 20, 100), ("/dev/vdc", "partition", 1 << 20, 0)
+    trees.write(tmp_path, {f"{trees.CGROUP}/cgroup.controllers": "memory\n"})
+
+    def seen(swapped: int, *swaps: tuple[str, str, int, int]) -> tuple[int | None, int | None]:
+        swap.swaps(tmp_path, *swaps)
+        trees.write(tmp_path, {"proc/vmstat": f"pswpin {swapped // 10}\npswpout {swapped}\npswpoutx 9\n"})
+        found = device.sample([], [], 0.0)
+        return found.read, found.written
+
+    with HostFs(str(tmp_path)) as host, Hierarchies.detect(host) as hierarchies:
+        device = DedicatedSwap(host, hierarchies, "/swapfile")
+        assert seen(1000, ours) == (0, 0)
+        assert seen(1500, ours) == (50 * page, 500 * page)
+        # Whose these 400 are nobody knows.
+        assert seen(1900, ours, other) == (None, None)
+        assert seen(2000, ours) == (50 * page, 500 * page)
+        assert seen(2010, ours) == (51 * page, 510 * page)
+        (tmp_path / "proc/vmstat").unlink()
+        assert device.sample([], [], 0.0).written is None
+
+
 def test_traffic_of_a_disk(tmp_path: Path) -> None:
-    """Sectors are 512 bytes whatever the disk's; of a file, whose disk holds more, nothing is said."""
+    """Sectors are 512 bytes whatever the disk's; of a file its disk says nothing, as it holds more."""
     stat = "  120  3  2048  90  55  7  4096  12  0  80  102 0 0 0 0\n"
     trees.write(tmp_path, {"sys/dev/block/254:16/stat": stat})
     device = Device("/dev/vdb", Kind.BLOCK, Identity(os.makedev(254, 16)), None)

@@ -10,9 +10,9 @@ import pytest
 from plimsoll.kernel.build import KernelBuild
 from plimsoll.kernel.damon_support import damon as damon_absence
 from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.kubelet_swap import CONFIGS, FOLDERS
 from plimsoll.kernel.reclaim.damon_layout import MEMORY
 from plimsoll.kernel.reclaim.kdamonds import COUNT, Kdamonds
-from plimsoll.kernel.swap_support import KUBELET_CONFIGS
 from plimsoll.model.kdamonds import CLAIMED, UNMARKED, WORKERS
 from plimsoll.model.outcome import Outcome
 from tests.fixtures.hosts import capabilities, damon, trees
@@ -29,6 +29,9 @@ ROOT = f"{trees.CGROUP}/kubepods.slice"
 ENABLED = "sys/kernel/mm/lru_gen/enabled"
 LRU_GEN = "sys/kernel/debug/lru_gen"
 CONFIG = "var/lib/kubelet/config.yaml"
+ELSEWHERE = {"swapfile": "not-built", "swap-tiers": "not-built"}
+"""What a stock kernel has not."""
+LIMITED = "failSwapOn: false\nmemorySwap: {swapBehavior: LimitedSwap}\n"
 
 
 def able() -> trees.Tree:
@@ -49,7 +52,7 @@ def test_a_node_that_can(tmp_path: Path) -> None:
     """A current stock kernel can do everything but what is openEuler's; every name is answered."""
     found = probed(tmp_path, able())
     assert set(found) == set(SWAP)
-    assert reasons(found) == {"swapfile": "not-built"}
+    assert reasons(found) == ELSEWHERE
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_a_node_that_can(tmp_path: Path) -> None:
         ({CONFIG: "kind: KubeletConfiguration\n"}, "kubelet-swap", "fail-swap-on", "failSwapOn"),
         ({CONFIG: "failSwapOn: 'false'\n"}, "kubelet-swap", "fail-swap-on", CONFIG),
         ({CONFIG: "- [\n"}, "kubelet-swap", "malformed", CONFIG),
+        ({CONFIG: LIMITED}, "kubelet-swap", "limited-swap", "Burstable"),
         ({COUNT: "1\n"}, "damon", "in-use", "1 kdamonds"),
         ({"sys/module/damon_reclaim/parameters/enabled": "Y\n"}, "damon", "in-use", "damon_reclaim"),
         ({COUNT: "\n"}, "damon", "malformed", COUNT),
@@ -84,7 +88,7 @@ def test_a_node_that_can(tmp_path: Path) -> None:
 def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, reason: str, word: str) -> None:
     """Each by itself, with its own reason and a sentence that names it; nothing else changes."""
     found = probed(tmp_path, able() | change)
-    assert reasons(found) == {"swapfile": "not-built", name: reason}
+    assert reasons(found) == ELSEWHERE | {name: reason}
     assert word in found[name].detail
 
 
@@ -100,14 +104,14 @@ def test_what_stands_in_the_way(tmp_path: Path, change: trees.Tree, name: str, r
 )
 def test_what_is_missing(tmp_path: Path, ends: tuple[str, ...], name: str, reason: str) -> None:
     """A file this kernel or node does not have."""
-    assert reasons(probed(tmp_path, trees.without(able(), *ends))) == {"swapfile": "not-built", name: reason}
+    assert reasons(probed(tmp_path, trees.without(able(), *ends))) == ELSEWHERE | {name: reason}
 
 
 def test_without_memory_reclaim(tmp_path: Path) -> None:
     """Neither with swappiness nor without."""
     found = probed(tmp_path, trees.without(able(), "kubepods.slice/memory.reclaim"))
     assert reasons(found) == {
-        "swapfile": "not-built",
+        **ELSEWHERE,
         "memory-reclaim": "no-file",
         "memory-reclaim-swappiness": "no-file",
     }
@@ -166,11 +170,70 @@ def test_probing_asks_no_cgroup_for_memory(tmp_path: Path) -> None:
     assert [each for each in fault.asked if each[0] == "write"] == []
 
 
-@pytest.mark.parametrize("path", KUBELET_CONFIGS)
+@pytest.mark.parametrize("path", CONFIGS)
 def test_where_the_kubelets_configuration_is(tmp_path: Path, path: str) -> None:
     """In the places installers put it, YAML or JSON."""
     tree = trees.without(able(), CONFIG) | {path: '{"kind": "KubeletConfiguration", "failSwapOn": false}\n'}
     assert probed(tmp_path, tree)["kubelet-swap"].available
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "srv/conf.d"])
+def test_drop_ins_of_the_kubelet(tmp_path: Path, folder: str) -> None:
+    """In the order of their names, each over the one before; only what ends in .conf counts. The last file is told."""
+    named = {} if folder in FOLDERS else kubelet(f"--config-dir=/{folder}")
+    tree = able() | named | {CONFIG: "failSwapOn: true\n", f"{folder}/20.conf": "failSwapOn: false\n"}
+    assert probed(tmp_path / "1", tree)["kubelet-swap"].available
+    after = probed(tmp_path / "2", tree | {f"{folder}/30.conf": "failSwapOn: true\n"})["kubelet-swap"]
+    assert (after.reason, f"{folder}/30.conf" in after.detail) == ("fail-swap-on", True)
+    ignored = {f"{folder}/10.conf": "failSwapOn: true\n", f"{folder}/30.yaml": "failSwapOn: true\n"}
+    assert probed(tmp_path / "3", tree | ignored)["kubelet-swap"].available
+    limited = probed(tmp_path / "4", tree | {f"{folder}/40.conf": LIMITED})["kubelet-swap"]
+    assert (limited.reason, f"{folder}/40.conf" in limited.detail) == ("limited-swap", True)
+    broken = probed(tmp_path / "5", tree | {f"{folder}/40.conf": "- ["})["kubelet-swap"]
+    assert broken.reason == "malformed"
+
+
+def kubelet(*flags: str) -> trees.Tree:
+    """A running one."""
+    line = "".join(f"{each}\0" for each in ("/usr/bin/kubelet", *flags))
+    return {"proc/812/comm": "kubelet\n", "proc/812/cmdline": line, "proc/7/comm": "kworker\n"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--fail-swap-on=false",), None),
+        (("--v", "2", "--fail-swap-on=false"), None),
+        (("--fail-swap-on",), "fail-swap-on"),
+        (("--fail-swap-on=true",), "fail-swap-on"),
+        (("--config", "/srv/kubelet.yaml"), None),
+        (("--config=/srv/kubelet.yaml", "--fail-swap-on=true"), "fail-swap-on"),
+        (("--config=/srv/none.yaml",), "fail-swap-on"),
+    ],
+)
+def test_flags_of_the_kubelet(tmp_path: Path, flags: tuple[str, ...], reason: str | None) -> None:
+    """They count more than any file, and say which file counts."""
+    tree = able() | kubelet(*flags) | {CONFIG: "failSwapOn: true\n", "srv/kubelet.yaml": "failSwapOn: false\n"}
+    found = probed(tmp_path, tree)["kubelet-swap"]
+    assert (None if found.available else found.reason) == reason
+
+
+def test_the_kubelet_cannot_be_seen_from_a_container(tmp_path: Path) -> None:
+    """That is said, with what to look at on the node; what is mounted all the same counts."""
+    token = {"var/run/secrets/kubernetes.io/serviceaccount/token": "x"}
+    found = probed(tmp_path / "1", trees.without(able(), CONFIG) | token)["kubelet-swap"]
+    assert found.reason == "in-container"
+    assert "--config-dir" in found.cure
+    assert probed(tmp_path / "2", able() | token)["kubelet-swap"].available
+
+
+def test_swap_tiers_are_seen_and_not_used(tmp_path: Path) -> None:
+    """No release has them: how they are written is not settled, so nobody is let on by them."""
+    found = probed(
+        tmp_path, able() | {"sys/kernel/mm/swap/tiers": "fast 100\n", f"{ROOT}/memory.swap.tiers.max": "fast max\n"}
+    )
+    assert (found["swap-tiers"].reason, found["swap-limit"].available) == ("not-used", True)
+    assert "settled" in found["swap-tiers"].detail
 
 
 def test_cgroup_v1(tmp_path: Path) -> None:
@@ -194,3 +257,11 @@ def test_openeuler_v1(tmp_path: Path) -> None:
     found = probed(tmp_path / "off", tree | {switch: "0\n"})
     assert found["swapfile"].reason == "turned-off"
     assert "memcg_swap_qos_enable" in found["swapfile"].cure
+    assert "leads only 0" in found["swapfile"].cure
+    assert "EACCES" in found["swapfile"].detail
+    # 6.6: the other mode, in which cgroups begin with none.
+    assert probed(tmp_path / "none", tree | {switch: "2\n"})["swapfile"].available
+    found = probed(tmp_path / "absent", tree)
+    assert (found["swapfile"].reason, "swapaccount" in found["swapfile"].cure) == ("turned-off", True)
+    refused = Faults({("read", switch): errno.EACCES})
+    assert probed(tmp_path / "refused", tree | {switch: "1\n"}, refused)["swapfile"].reason == "denied"

@@ -67,6 +67,7 @@ VALUES = {
     Knob.TURBO_FREQUENCY: "on",
     Knob.TURBO_LIMITS: "ffffffffffffffff",
     Knob.SWAP: "32767",
+    Knob.SWAP_FILE: "1073741824",
 }
 
 
@@ -147,6 +148,7 @@ def test_reach(knob: Knob) -> None:
         Knob.TURBO_FREQUENCY: {"package"},
         Knob.TURBO_LIMITS: {"package"},
         Knob.SWAP: {"the swap device"},
+        Knob.SWAP_FILE: {"the swap device"},
     }
     assert {name for name, target in places.items() if refusal(knob, target) is None} == allowed[knob]
 
@@ -172,6 +174,7 @@ POLICY_0, PACKAGE_0 = Target(TargetKind.UNIT, "policy0"), Target(TargetKind.PACK
     [
         *((Knob.CPU_IDLE, cgroup(path(3)), value) for value in ("0", "", "2", "1\n", "nan", " 1")),
         *((Knob.SWAP, SWAP, value) for value in ("off", "", "-2", "32768", "on", "auto ")),
+        *((Knob.SWAP_FILE, SWAP, value) for value in ("absent", "", "0", "-4096", "other", "1Gi")),
         *((Knob.CPU_WEIGHT, cgroup(path(3)), value) for value in ("0", "10001", "-1", "1e3", "nan", "inf", "²", "1_0")),
         *((Knob.CPU_SHARES, cgroup(path(3)), value) for value in ("1", "262145", "max")),
         *((Knob.CPU_QOS_LEVEL, cgroup(path(3)), value) for value in ("0", "1", "-2")),

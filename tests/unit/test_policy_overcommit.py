@@ -235,8 +235,8 @@ def test_no_pod_carries_more_than_its_part() -> None:
 
 def test_probation() -> None:
     """A pod that is new, or whose memory is still moving, is left alone."""
-    assert settled(low(), seconds=85.0).pause() is Pause.PROBATION
-    run = settled(low(), seconds=85.0)
+    assert settled(low(), seconds=55.0).pause() is Pause.PROBATION
+    run = settled(low(), seconds=55.0)
     moved = then(run, low(1, memory(400 * MIB)))
     assert moved.pause() is Pause.PROBATION
     assert then(moved, low(1, memory(400 * MIB)), after=29.0).pause() is Pause.PROBATION
@@ -379,6 +379,82 @@ def test_damon_takes_by_itself_and_its_swap_cache_is_emptied() -> None:
     assert then(run, out, capabilities=capabilities, total=GIB).decision.reclaims == ()
 
 
+def test_a_fresh_figure_is_from_before_what_was_freed_with_it() -> None:
+    """The generations are read before memory is reclaimed in the same turn."""
+    pod = low(1, memory(cold=14 * MIB))
+    run = settled(pod, capabilities=GENERATIONS)
+    size = run.decision.reclaims[0].size
+    run = then(run, pod, capabilities=GENERATIONS, offloads={UID.format(1): Offload()}, after=5.0)
+    fresh = low(1, memory(cold=15 * MIB))
+    run = then(run, fresh, capabilities=GENERATIONS, offloads={UID.format(1): Offload(freed=size, asked=size)})
+    assert sum(each.size for each in run.decision.reclaims) <= 15 * MIB * 0.9 - size
+
+
+def test_requests_that_would_be_lost_are_not_made() -> None:
+    """While one pod's is under way, nobody is asked, nor is taken to have borne it."""
+    pods = low(1), low(2)
+    run = settled(*pods)
+    assert len(run.decision.reclaims) == 2
+    asked = {UID.format(1): Offload(asked=MIB, busy_bytes=MIB), UID.format(2): Offload(asked=MIB)}
+    busy = then(run, *pods, offloads=asked)
+    assert busy.decision.reclaims == ()
+    free = {uid: replace(each, busy_bytes=0) for uid, each in asked.items()}
+    assert len(then(busy, *pods, offloads=free, after=1.0).decision.reclaims) == 2
+
+
+def test_a_request_that_was_not_made_is_no_reason_for_a_larger_one() -> None:
+    """The step grows only with what was really asked of the kernel; it is taken with the request after that."""
+    run = settled(low())
+    sizes = [run.decision.reclaims[0].size]
+    for asked in (MIB, MIB, 2 * MIB, 3 * MIB):
+        run = then(run, low(), offloads={UID.format(1): Offload(asked=asked)})
+        sizes.append(run.decision.reclaims[0].size)
+    assert sizes[0] < sizes[1] < sizes[2] == sizes[3] < sizes[4]
+
+
+def test_of_the_swap_cache_what_nobody_mapped_again_is_freed() -> None:
+    """All of it but a last bit, however much was read back, and no more than has come to the device."""
+    capabilities = (*STOCK, "damon")
+    run = settled(low(1, memory(listed=256 * MIB)), capabilities=capabilities, total=GIB)
+    out = memory(240 * MIB, 48 * MIB, anon=212 * MIB, listed=240 * MIB, swap_cached=44 * MIB)
+    run = then(run, low(1, out), capabilities=capabilities, total=GIB)
+    assert [each.size for each in run.decision.reclaims] == [16 * MIB]
+    less = replace(out, listed=224 * MIB)
+    run = then(run, low(1, less), capabilities=capabilities, total=GIB)
+    assert [each.size for each in run.decision.reclaims] == [int(0.9 * 12 * MIB) // PAGE * PAGE]
+    last = replace(out, listed=213 * MIB)
+    assert then(run, low(1, last), capabilities=capabilities, total=GIB).decision.reclaims == ()
+
+
+def test_rates_are_shared_and_stand() -> None:
+    """With room for some only all go slower; none is changed, which costs seconds, while nothing is written."""
+    capabilities, pods = (*STOCK, "damon"), [low(number, memory(512 * MIB)) for number in (1, 2, 3, 4)]
+    config = section(ratio=3.0)
+    run = settled(*pods, config=config, capabilities=capabilities, total=4 * GIB)
+    rates = []
+    for _ in range(40):
+        run = then(run, *pods, config=config, capabilities=capabilities, total=4 * GIB)
+        rates.append([each.rate for each in run.decision.watches])
+    assert len({tuple(each) for each in rates}) == 1
+    assert len(set(rates[0])) == 1
+    assert rates[0][0] > 0
+
+
+@pytest.mark.parametrize(("device", "flushed"), [(DEVICE, 1), (replace(DEVICE, dedicated=False), 0)])
+def test_the_swap_cache_is_emptied_unless_all_stops(device: SwapDevice, flushed: int) -> None:
+    """What was paged out is still memory when no more may be written; in an alarm nothing is asked for at all."""
+    capabilities, spent = (*STOCK, "damon"), section(writeBudget="1Mi")
+    run = settled(low(), config=spent, capabilities=capabilities, total=GIB)
+    out = low(1, memory(256 * MIB, 15 * MIB, swap_cached=15 * MIB, swap_traffic=DeviceTraffic(0, 15 * MIB)))
+    full = replace(device, used=DEVICE.size)
+    run = then(run, out, config=spent, capabilities=capabilities, total=GIB, device=full)
+    assert run.figures.pause is (Pause.DEVICE_FULL if flushed else Pause.SHARED)
+    assert len(run.decision.reclaims) == flushed
+    # What did not happen is not taken to have.
+    later = then(run, out, config=spent, capabilities=capabilities, total=GIB)
+    assert len(later.decision.reclaims) == 1 - flushed
+
+
 def test_what_was_read_back_is_not_flushed() -> None:
     """It is in the swap cache too, and hot: that ran away in the prototype."""
     capabilities = (*STOCK, "damon")
@@ -446,7 +522,7 @@ def test_a_pod_whose_memory_became_hot_backs_off() -> None:
 def test_the_policy_declares_what_it_does() -> None:
     """The registry holds it to that."""
     assert POLICY.reclaims
-    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}
+    assert POLICY.bounds == {Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.SWAP_FILE, Knob.DAMON_KDAMONDS}
 
 
 DAMON = (*STOCK, "damon", "lru-gen")
@@ -478,11 +554,36 @@ def test_a_selector_that_was_tried_and_does_not_work_is_passed_by() -> None:
     decision = decide(failing, section(), run.decision.state)
     assert decision.overcommit is not None
     assert decision.overcommit.selector is Selector.MGLRU
+    assert decision.overcommit.passed_over == ((Selector.DAMON, "failing"),)
     assert claims(Run(decision, 0.0)) == []
     plain = decide(failing, section(selector="damon"), run.decision.state)
     assert plain.overcommit is not None
     assert plain.overcommit.selector is Selector.PLAIN
     assert plain.lacking == ("damon",)
+
+
+@pytest.mark.parametrize("capabilities", [STOCK, DAMON], ids=["asked", "by itself"])
+def test_what_a_request_would_be_of_is_told_when_none_is_due(capabilities: tuple[str, ...]) -> None:
+    """Also of a pod whose memory DAMON gets at by itself, and nothing of one that may not be asked."""
+    first = settled(low(), capabilities=capabilities, total=16 * GIB)
+    run = then(first, low(), after=5.0, capabilities=capabilities, total=16 * GIB)
+    (pod,) = run.figures.pods
+    assert (pod.asked, pod.pause) == (0, Pause.NONE)
+    assert 0 < pod.wanted <= MAX_RECLAIM
+    young = settled(low(), capabilities=capabilities, seconds=20.0)
+    assert (young.figures.pods[0].wanted, young.pause()) == (0, Pause.PROBATION)
+
+
+def test_nothing_is_said_to_look_for_cold_memory_where_nothing_does() -> None:
+    """A node without a device uses no selector, and passes none over."""
+    figures = settled(low(), device=None).figures
+    assert (figures.pause, figures.selector, figures.passed_over) == (Pause.NO_DEVICE, None, ())
+
+
+def test_a_budget_is_told_where_it_counts() -> None:
+    """And not where the ratio does."""
+    assert settled(low(), config=section(target="budget", budget="1Gi")).figures.budget == GIB
+    assert settled(low()).figures.budget is None
 
 
 def test_what_pages_out_by_itself_is_halted_before_harm() -> None:

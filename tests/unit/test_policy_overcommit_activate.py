@@ -13,6 +13,7 @@ from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import PodSample
 from plimsoll.policies.bounds import territory
 from plimsoll.policies.overcommit import POLICY, State, decide
+from plimsoll.policies.overcommit_swap import drain_write
 from tests.fixtures.colocated import path, sample
 from tests.fixtures.paging import DEVICE, STOCK, low, memory, node, section
 
@@ -91,3 +92,60 @@ def test_activate_needs_a_device() -> None:
     """Said where it is configured."""
     with pytest.raises(ValueError, match="activate needs a swapDevice"):
         section(activate=True, swapDevice=None)
+
+
+FILE = "/swap/file"
+ABSENT = SwapDevice(FILE, active=False, kind="file", device_path=FILE, makeable=True)
+MADE = replace(IDLE, path=FILE, device_path=FILE, kind="file", length=1 << 30)
+SIZE = {"swapDevice": FILE, "swapFileSize": "1Gi"}
+
+
+def files(writes: tuple[Write, ...]) -> list[tuple[str, str]]:
+    return [(each.target.path, each.value) for each in writes if each.knob is Knob.SWAP_FILE]
+
+
+def test_a_file_is_made_when_it_may_be_turned_on() -> None:
+    """After the others are kept off, in whole pages of any kernel, and nothing is turned on that is not there."""
+    assert files(decided(online(None), device=ABSENT, ticks=20, **SIZE)) == []
+    assert files(decided(online(), device=ABSENT, ticks=1, **SIZE)) == []
+    writes = decided(online(), device=ABSENT, **{**SIZE, "swapFileSize": (1 << 30) + 4097})
+    assert files(writes) == [(FILE, str(1 << 30))]
+    assert on(writes) == []
+
+
+@pytest.mark.parametrize("device", [MADE, replace(MADE, active=True)])
+def test_a_file_that_is_there_stays_as_it_is(device: SwapDevice) -> None:
+    """From the first decision on, so that one from before is not removed meanwhile; whatever its size."""
+    for ticks in (1, 3):
+        wanted = decided(online(), device=device, ticks=ticks, **{**SIZE, "swapFileSize": "2Gi"})
+        assert files(wanted) == [(FILE, str(1 << 30))]
+    assert on(wanted)[0][0] == FILE
+
+
+def test_a_file_goes_after_it_was_turned_off() -> None:
+    """One chain: what is undone runs backwards through the phases, and what is in use does not go."""
+    for said, expected in (({}, OnExit.KEEP), ({"onExit": "drain"}, OnExit.RESTORE)):
+        wanted = {each.knob: each for each in decided(online(), device=MADE, **SIZE, **said)}
+        file, use = wanted[Knob.SWAP_FILE], wanted[Knob.SWAP]
+        assert (file.on_exit, use.on_exit) == (expected, expected)
+        assert file.chain == use.chain == drain_write(FILE).chain != ""
+        assert file.phase < drain_write(FILE).phase < use.phase
+
+
+def test_no_file_unasked() -> None:
+    """Without `swapFileSize`, for a block device in the place of the file, and without a folder for it."""
+    assert files(decided(online(), device=ABSENT, swapDevice=FILE)) == []
+    assert files(decided(online(), device=replace(MADE, kind="block", length=None), **SIZE)) == []
+    nowhere = replace(ABSENT, makeable=False, device_path=None)
+    assert files(decided(online(), device=nowhere, **SIZE)) == []
+
+
+def test_a_link_keeps_its_name() -> None:
+    """
+    In use, the kernel tells the device's own path: the write is of the same target as before, or the first one would be
+    undone as no longer wanted.
+    """
+    link = replace(IDLE, path="/dev/disk/by-id/one", device_path="/dev/disk/by-id/one")
+    (before,) = on(decided(online(), device=link))
+    (after,) = on(decided(online(), device=replace(link, active=True, priority=32767, device_path="/dev/vdb")))
+    assert before == after == ("/dev/disk/by-id/one", "32767")

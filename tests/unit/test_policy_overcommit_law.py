@@ -252,7 +252,7 @@ def test_what_was_cold_must_not_come_back() -> None:
     returned = int(200 * MIB * 0.002)
     knowing = live(begin(config), feeling(10.0, knowing=True, returned=returned), config)
     assert knowing.pause is Pause.REFAULTS
-    assert knowing.floor_seconds == 600.0
+    assert knowing.floor_seconds == 120.0
     guessing = live(begin(config), feeling(10.0, returned=returned), config)
     assert guessing.pause is Pause.NONE
 

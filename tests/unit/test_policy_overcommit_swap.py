@@ -11,13 +11,13 @@ from plimsoll.model.acting import Mode, Status
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.plan import Knob, Plan, Reclaim, Selector, Target, TargetKind, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
-from plimsoll.model.snapshot import PodSample, Snapshot
+from plimsoll.model.snapshot import Capability, PodSample, Snapshot
 from plimsoll.policies import registry
 from plimsoll.policies.bounds import Violation, territory
 from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_ratio import Level
-from plimsoll.policies.overcommit_selector import PATIENCE_SECONDS, choose, lacking, of_pod
-from plimsoll.policies.overcommit_swap import Limits, limit
+from plimsoll.policies.overcommit_selector import PATIENCE_SECONDS, choose, lacking, of_pod, passed_over
+from plimsoll.policies.overcommit_swap import Limits, limit, saved
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import MAX_RATE, MAX_RECLAIM, MAX_RECLAIMS, Reclaimable
 from plimsoll.policies.registry import Enrolled
@@ -66,6 +66,23 @@ def test_limits_together_fit_the_device() -> None:
     sizes = dict(limit(sized(a=400 * MIB, b=800 * MIB), small, 0.2, 4.0, Limits()).sizes)
     assert sum(sizes.values()) <= 80 * MIB
     assert sizes["b"] == pytest.approx(2 * sizes["a"], rel=0.01)
+
+
+def test_a_limit_that_stood_makes_room_for_who_comes() -> None:
+    """What a lone pod was given is not kept when the device has to do for two."""
+    small = replace(DEVICE, size=1000 * MIB)
+    alone = limit(sized(a=2048 * MIB), small, 0.2, 4.0, Limits())
+    both = limit(sized(a=2048 * MIB, b=2048 * MIB), small, 0.2, 4.0, alone)
+    assert dict(both.sizes) == {"a": 400 * MIB, "b": 400 * MIB}
+    assert limit(sized(a=2048 * MIB, b=2048 * MIB), small, 0.2, 4.0, both) == both
+
+
+def test_what_a_compressing_device_keeps_is_not_saved() -> None:
+    """Its pool is memory: of what is on it, only the rest is free for others."""
+    zram = replace(DEVICE, kind="zram", used=400 * MIB, in_memory=100 * MIB)
+    assert saved(200 * MIB, zram) == 150 * MIB
+    assert saved(200 * MIB, replace(zram, in_memory=500 * MIB)) == 0
+    assert saved(200 * MIB, DEVICE) == 200 * MIB
 
 
 # --- what may be written
@@ -289,6 +306,37 @@ def test_what_would_have_been_better_is_said() -> None:
     """Either would do."""
     assert lacking(section(), frozenset({"memory-reclaim"})) == ("damon", "lru-gen")
     assert lacking(section(), frozenset({"lru-gen"})) == ()
+
+
+@pytest.mark.parametrize(
+    ("configured", "failing", "total", "chosen", "why"),
+    [
+        ("auto", (), 16 * GIB, Selector.DAMON, ()),
+        ("auto", ("damon",), 16 * GIB, Selector.MGLRU, ((Selector.DAMON, "failing"),)),
+        ("auto", (), 256 * GIB, Selector.MGLRU, ((Selector.DAMON, "node-too-large"),)),
+        ("auto", (), None, Selector.MGLRU, ((Selector.DAMON, "unknown"),)),
+        ("auto", (), 16 * GIB, Selector.MGLRU, ((Selector.DAMON, "too-many-containers"),)),
+        ("damon", (), 256 * GIB, Selector.PLAIN, ((Selector.DAMON, "too-many-containers"),)),
+        ("mglru", (), 16 * GIB, Selector.MGLRU, ()),
+        ("plain", (), 16 * GIB, Selector.PLAIN, ()),
+    ],
+)
+def test_why_a_better_selector_is_not_used(
+    configured: str,
+    failing: tuple[str, ...],
+    total: int | None,
+    chosen: Selector,
+    why: tuple[tuple[Selector, str], ...],
+) -> None:
+    """Only of those the administrator would have had; what the node cannot do has the probe's reason."""
+    can = (Capability("damon", available=True), Capability("lru-gen", available=True))
+    assert passed_over(section(selector=configured), can, failing, total, chosen) == why
+
+
+def test_a_selector_the_node_does_not_have_has_the_probes_reason() -> None:
+    """And one that was never probed is not said to be anything."""
+    found = passed_over(section(), (Capability("damon", available=False, reason="in-use"),), (), GIB, Selector.PLAIN)
+    assert found == ((Selector.DAMON, "in-use"), (Selector.MGLRU, "unknown"))
 
 
 def test_a_selector_that_never_knows_is_left() -> None:

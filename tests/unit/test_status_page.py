@@ -20,8 +20,11 @@ from plimsoll.exporter.page_pods import size
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Mode, Note, Report, Status
 from plimsoll.model.eviction import Eviction, Pause
+from plimsoll.model.memory import NodeSwap, SwapDevice
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob, Result
+from plimsoll.model.overcommit import Overcommit, PodOvercommit
+from plimsoll.model.overcommit import Pause as OvercommitPause
+from plimsoll.model.plan import Knob, Result, Selector
 from plimsoll.model.pod import Priority, Rejected
 from plimsoll.model.pressure import Pressure, PressureLine, Source
 from plimsoll.model.snapshot import Capability, CgroupState, NodeSample, PodSample, Snapshot, SourceState
@@ -32,6 +35,7 @@ from tests.fixtures.snapshots import (
     evicting,
     grouped,
     odd_pods,
+    overcommitted,
     pod,
     pod_sample,
     pressures,
@@ -109,10 +113,10 @@ def hostile_snapshot() -> Snapshot:
 
 def test_no_text_from_outside_becomes_markup():
     """Names, annotation values, errors, file names: all of them hostile, and the page has no element more."""
-    acting = evicting(trouble(HOSTILE), HOSTILE)
+    seen, acting = overcommitted(hostile_snapshot(), evicting(trouble(HOSTILE), HOSTILE), HOSTILE)
     told = {"config_reload_ok": False, "config_problems": (HOSTILE,), "version": HOSTILE}
-    attacked = Parsed(page(hostile_snapshot(), acting, **told).replace("\u202e", "!"))
-    calm = Parsed(page(busy(), evicting(trouble()), config_reload_ok=False, config_problems=("x",)))
+    attacked = Parsed(page(seen, acting, **told).replace("\u202e", "!"))
+    calm = Parsed(page(*overcommitted(busy(), evicting(trouble())), config_reload_ok=False, config_problems=("x",)))
 
     assert attacked.open == calm.open == []
     assert {tag for tag, _ in attacked.elements} <= {tag for tag, _ in calm.elements} | {"details", "summary"}
@@ -474,3 +478,47 @@ def test_every_pause_has_words(pause):
     """A word of a metric alone would say nothing to a person."""
     report = Report("eviction", Mode.ENFORCE, Status.OK, eviction=Eviction(pause=pause))
     assert "! nobody is evicted: " in text(busy(), Acting(reports=(report,)))
+
+
+def test_overcommit_is_told():
+    """How much is saved, why nothing more is, where it went, and what the pods gave; nothing of it where it is off."""
+    seen = text(*overcommitted(busy(), Acting()))
+    assert "ratio 1.50, shall be 2.00 · 150 B in memory · 50 B saved · 50 B to go" in seen
+    assert "cold memory is found by mglru · not by damon (in-use)" in seen
+    assert "! nothing is reclaimed: the device holds memory of others, too" in seen
+    assert "/dev/vdb✗ shared5 B of 1 GiB used" in seen
+    assert "! open-pod: Pod x may swap." in seen
+    assert "may be written 1 MiB/s on the average · 2 MiB of it now · lasts 10.1 years" in seen
+    assert "50 B savedat most 75 B · floor 64 B · step 1.0 % · waits for swap 0.1 % of the time (estimated)" in seen
+    assert "may wait for 0.50 s more · 4 B/s come back · 20 B cold · by mglru · a request now: 4 KiB" in seen
+    assert "! paused: it has waited for as long as it may, for 120 s more" in seen
+    assert "Only observed" not in seen
+    assert "Memory overcommit" not in text(busy(), Acting())
+
+
+@pytest.mark.parametrize("pause", list(OvercommitPause))
+def test_every_reason_to_reclaim_nothing_has_words(pause):
+    """But for none, and for a ratio of 1.0: then there is nothing to tell of."""
+    report = Report("overcommit", Mode.OBSERVE, Status.OK, overcommit=Overcommit(pause=pause))
+    seen = text(busy(), Acting(reports=(report,)))
+
+    assert ("Memory overcommit" in seen) is (pause is not OvercommitPause.OFF)
+    assert ("nothing is reclaimed: " in seen) is (pause not in (OvercommitPause.OFF, OvercommitPause.NONE))
+    assert ("Only observed" in seen) is (pause is not OvercommitPause.OFF)
+
+
+def test_overcommit_of_many_pods_is_bounded():
+    """Who gave most comes first; the rest is a click away, and after that in /status.json."""
+    cast = tuple(pod_sample(number, 1) for number in range(120))
+    pods = tuple(
+        PodOvercommit(each.pod.uid, 1, place, 1, 1, 0.01, 0.0, Selector.PLAIN) for place, each in enumerate(cast)
+    )
+    report = Report("overcommit", Mode.ENFORCE, Status.OK, overcommit=Overcommit(budget=1 << 30, pods=pods))
+    swap = NodeSwap(SwapDevice("/dev/vdb", active=False))
+    seen = snapshot(cast)
+    seen = text(replace(seen, node=replace(seen.node, swap=swap)), Acting(reports=(report,)))
+
+    assert "0 B in memory, of a budget of 1 GiB" in seen
+    assert "/dev/vdbnot in use" in seen
+    assert seen.index("119 B saved") < seen.index("115 B saved") < seen.index("45 of 115 more")
+    assert seen.count("may not wait any more") == 50

@@ -234,10 +234,17 @@ ODD_POD = st.dictionaries(st.sampled_from(sorted(pod("x"))), JSON)
 
 
 @PATIENT
-@given(st.lists(ODD_POD | JSON, max_size=3), st.dictionaries(st.sampled_from(sorted(document())), JSON))
-def test_no_answer_breaks_the_view(pods, odd):
+@given(
+    st.lists(ODD_POD | JSON, max_size=3),
+    st.dictionaries(st.sampled_from(sorted(document())), JSON),
+    st.dictionaries(
+        st.sampled_from(["ratio", "targetRatio", "gapBytes", "pause", "writes", "device", "pods"]),
+        JSON | st.dictionaries(st.sampled_from(["path", "active", "reasons", "lifeSeconds", "message"]), JSON),
+    ),
+)
+def test_no_answer_breaks_the_view(pods, odd, overcommit):
     """Any JSON in any field gives lines of the right width."""
-    drawn = view({**document(), "pods": pods, **odd}, PLAIN)
+    drawn = view({**document(), "pods": pods, "overcommit": overcommit, **odd}, PLAIN)
     assert drawn
     assert all(cells(each) <= PLAIN.width for each in drawn)
 
@@ -384,3 +391,47 @@ def test_who_waits_and_why_nobody_goes():
     assert "waits: u2 for cpu, 50% of the time, for 3 s" in shown
     assert "waits: the node for io, ? of the time, for ?" in shown
     assert "nobody is evicted: settling" in shown
+
+
+OVERCOMMIT = {
+    "mode": "enforce", "ratio": 1.5, "targetRatio": 2.0, "budgetBytes": None, "gapBytes": 50 << 20,
+    "memoryBytes": 300 << 20, "offloadedBytes": 50 << 20, "selector": "mglru",
+    "passedOver": [{"selector": "damon", "reason": "in-use"}],
+    "pause": {"reason": "shared", "message": "the device holds memory of others, too"},
+    "writes": {"bytesPerSecond": 4096, "budgetBytes": 2 << 20},
+    "device": {"path": "/dev/vdb", "active": True, "sizeBytes": 1 << 30, "usedBytes": 60 << 20, "dedicated": False,
+               "reasons": [{"reason": "open-pod", "message": "Pod x may swap."}], "lifeSeconds": 864000},
+    "pods": [{"namespace": "batch", "pod": "etl", "offloadedBytes": 50 << 20, "capBytes": 75 << 20,
+              "floorBytes": 64 << 20, "step": 0.005, "swapPressure": 0.001, "exact": False,
+              "refaultBytesPerSecond": 2048, "selector": "plain", "wantedBytes": 8 << 20,
+              "pause": {"reason": "felt", "message": "it felt the last request", "seconds": 42.0}}],
+}  # fmt: skip
+
+
+def overcommit_of(overcommit: object) -> list[str]:
+    words = ("overcommit", "swap device", "offloads")
+    return [each for each in view(document(overcommit=overcommit), Style(width=250)) if each.startswith(words)]
+
+
+def test_overcommit_has_lines():
+    """The ratio, why nothing is reclaimed, the device, and what pods gave; of an odd answer what can be told."""
+    *lines, pod_line = overcommit_of(OVERCOMMIT)
+    assert lines == [
+        "overcommit: ratio 1.50 of 2.00, 300M in memory, 50M saved, 50M to go, by mglru, not by damon (in-use)",
+        "overcommit: paused: the device holds memory of others, too",
+        "swap device: /dev/vdb, NOT DEDICATED, 60M of 1.0G used, written 4K/s, may be written 2M now, lasts 10 days",
+        "swap device: open-pod: Pod x may swap.",
+    ]
+    assert pod_line == (
+        "offloads: batch/etl: 50M of at most 75M, floor 64M, step 0.5%, waits 0.1% (estimated), 2K/s back, by plain, "
+        "a request now: 8M, paused for 42 s more: it felt the last request"
+    )
+    observed = {"mode": "observe", "budgetBytes": 1 << 30, "device": {"active": False}, "pods": [{}] * 12}
+    assert overcommit_of(observed) == [
+        "overcommit: only observed, ? in memory of a budget of 1.0G, ? saved",
+        "swap device: ?, NOT IN USE",
+        *["offloads: ?/?: ? of at most ?, floor ?, by ?"] * 10,
+        "offloads: 2 pods more",
+    ]
+    assert overcommit_of({"pause": 1, "device": [], "pods": "x", "ratio": "y"}) == ["overcommit: ? in memory, ? saved"]
+    assert overcommit_of(None) == overcommit_of("much") == []

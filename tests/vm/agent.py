@@ -25,7 +25,7 @@ PORT = 9470
 ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\npreemption: {{mode: enforce}}\n"
 """A configuration to push to CONFIG: preemption writes."""
 WITHOUT_OPENEULER = dict.fromkeys(
-    ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable", "swapfile"), "not-built"
+    ("pressure-stat", "cpu-qos-level", "memory-qos-level", "memcg-qos-enable", "swapfile", Name.SWAP_TIERS), "not-built"
 )
 WITHOUT_HARDWARE = dict.fromkeys((*FREQUENCIES, Name.KUBELET_SWAP), "no-file")
 """What no guest has, by capability with the reason: only openEuler's kernels; frequencies, a kubelet."""

@@ -16,6 +16,7 @@ from plimsoll.kernel.knob import Knobs
 from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS
 from plimsoll.kernel.register_knob import RegisterKnob
+from plimsoll.kernel.swap_file_knob import SwapFileKnob
 from plimsoll.kernel.swap_knob import SwapKnob
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Knob, Target
@@ -87,7 +88,7 @@ class Exchange:
             return Put(Outcome.FAILED if spec.exact else Outcome.CLAMPED, 0, after)
 
     def _write(
-        self, file: KnobFile | DiskKnob | RegisterKnob | SwapKnob | KdamondsKnob, value: str
+        self, file: KnobFile | DiskKnob | RegisterKnob | SwapKnob | SwapFileKnob | KdamondsKnob, value: str
     ) -> tuple[Outcome, int]:
         answer = file.write(value)
         for attempt in range(_RETRIES):

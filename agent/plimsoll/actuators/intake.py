@@ -88,6 +88,8 @@ class Intake:
             self.release(write.key, holding, tick, look=look)
             return
         verdict = judge(spec, holding, record, found.text, write.value)
+        if verdict is Verdict.STANDS and self._forgotten(write, record, found.text):
+            verdict = Verdict.TAKE
         if verdict is Verdict.STANDS:
             self._settle(write, found, holding, record, tick)
         elif verdict is Verdict.FOREIGN:
@@ -101,6 +103,12 @@ class Intake:
         else:
             self._standing.breaker.attempt(write.knob, tick.now)
             tick.due[write.key] = self._due(write, found, record)
+
+    def _forgotten(self, write: Write, record: Record | None, current: str) -> bool:
+        """Whether what is wanted stands there by our own hand, from before a reboot, which took the journal."""
+        if record is not None or not KNOBS[write.knob].outlives:
+            return False
+        return self._exchange.original(*write.key, current) != current
 
     def _excluded(self, write: Write, tick: Tick) -> bool:
         """Whether a knob that shares a file with this one is held, or is due: what stands there is no original."""

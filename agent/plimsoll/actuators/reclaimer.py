@@ -17,7 +17,7 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.reclaim import plain
 from plimsoll.kernel.reclaim.selector import ColdMemory
 from plimsoll.kernel.reclaim.wording import Wording
-from plimsoll.model.memory import Offload
+from plimsoll.model.memory import Earned, Offload
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Reclaim, Reclaimed, Selector, Watch
 
@@ -100,15 +100,17 @@ class Reclaimer:
         """
         end = self._clock() + seconds
         self._watched = {each.pod: each.selector for each in watches}
-        for name, selector in self._selectors.items():
-            selector.watch([each for each in watches if each.selector is name])
-            selector.advance(self._clock())
-        self._begun = True
         now = self._watched.keys() | {each.pod for each in reclaims}
         self._offloads = {pod: each for pod, each in self._offloads.items() if pod in known} | {
             pod: replace(self._offloads.get(pod, Offload()), selector=str(self._watched.get(pod, Selector.PLAIN)))
             for pod in now
         }
+        for each in reclaims:
+            self._account(each.pod, busy=each.size)
+        for name, selector in self._selectors.items():
+            selector.watch([each for each in watches if each.selector is name])
+            selector.advance(self._clock())
+        self._begun = True
         for each in reclaims:
             self._results.append(self._reclaim(each, end))
 
@@ -158,8 +160,13 @@ class Reclaimer:
         self, pod: str, *, asked: int = 0, freed: int = 0, seconds: float = 0.0, partial: int = 0, busy: int = 0
     ) -> None:
         before = self._offloads.get(pod, Offload())
+        earned = before.earned.get(before.selector, Earned())
         now = replace(
             before,
+            earned={
+                **before.earned,
+                before.selector: Earned(earned.asked + asked, earned.freed + freed, earned.seconds + seconds),
+            },
             asked=before.asked + asked,
             freed=before.freed + freed,
             seconds=before.seconds + seconds,

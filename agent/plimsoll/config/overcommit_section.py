@@ -26,6 +26,9 @@ _DEVICE = re.compile(
     r"/(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._/@:+-]{1,255}|(?:UUID|LABEL)=[A-Za-z0-9._-]{1,64}", re.ASCII
 )
 
+# A file in the root folder has one.
+_IN_FOLDER = 2
+
 Bytes = Annotated[
     int,
     BeforeValidator(whole),
@@ -102,6 +105,12 @@ class OvercommitSection(Section):
         description="The device only low-priority pods may swap to: a path, UUID=… or LABEL=… as mkswap gave it.",
     )
     activate: StrictBool = Field(False, description="Turn swapDevice on (swapon) where it is not. mkswap is never run.")
+    swap_file_size: Bytes | None = Field(
+        None,
+        ge=MIB,
+        description="With activate: where nothing is at swapDevice, a path in a folder on ext4 or XFS, make a swap "
+        "file of this size. onExit: drain removes it.",
+    )
     watermark: Annotated[float, Field(strict=True, ge=0.0001, le=0.05)] = Field(
         0.001,
         description="Share of time a pod may wait for swap, on the average; ten minutes' worth may come at once.",
@@ -116,7 +125,7 @@ class OvercommitSection(Section):
         0.2, description="The share of the device kept free; systemd-oomd kills where less than a tenth is."
     )
     pod_floor: Bytes = Field(64 * MIB, description="No pod's memory is taken below this.")
-    probation: Duration = Field(90.0, ge=0, le=3600, description="How long a new pod is left alone, up to 1h.")
+    probation: Duration = Field(60.0, ge=0, le=3600, description="How long a new pod is left alone, up to 1h.")
     pod_ratio: Annotated[float, Field(strict=True, gt=1, le=10)] = Field(
         4.0, description="The ratio no single pod goes beyond, so that one cold pod does not carry all."
     )
@@ -168,4 +177,14 @@ class OvercommitSection(Section):
             raise ValueError("activate needs a swapDevice")
         if self.swap_device is not None and _DEVICE.fullmatch(self.swap_device) is None:
             raise ValueError("swapDevice must be an absolute path, UUID=… or LABEL=…")
+        if self.swap_file_size is not None:
+            self._check_file()
         return self
+
+    def _check_file(self) -> None:
+        if not self.activate or self.swap_device is None:
+            raise ValueError("swapFileSize needs activate and a swapDevice")
+        if not self.swap_device.startswith("/") or self.swap_device.startswith("/dev/"):
+            raise ValueError("swapFileSize needs a swapDevice that is the path of a file, not below /dev")
+        if self.swap_device.endswith("/") or self.swap_device.count("/") < _IN_FOLDER:
+            raise ValueError("swapFileSize needs a swapDevice in a folder: it alone is mounted into the agent's pod")

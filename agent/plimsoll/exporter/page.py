@@ -15,6 +15,7 @@ from plimsoll.exporter.markup import NOTHING, Html, joined, markup, stranger
 from plimsoll.exporter.metrics import Page
 from plimsoll.exporter.page_acting import acting_alerts, changes_section, policies_section
 from plimsoll.exporter.page_assets import ICON, SCRIPT, STYLE
+from plimsoll.exporter.page_overcommit import overcommit_section
 from plimsoll.exporter.page_pods import PodView, bars, shares
 from plimsoll.model.snapshot import Capability, Snapshot, SourceState
 
@@ -77,6 +78,7 @@ def _whole(page: Page) -> Iterator[Html]:
     if page.acting is not None:
         yield policies_section(page.acting, snapshot)
         yield frequency_section(snapshot, page.acting)
+        yield overcommit_section(snapshot, page.acting)
         yield changes_section(page.recent)
     yield _sources(snapshot.sources)
     yield _capabilities(snapshot.capabilities)

@@ -8,6 +8,7 @@ from plimsoll.exporter.acting_series import decided, observed_writes
 from plimsoll.exporter.changes import SHOWN, Change, bounded, change, errno_name, owners_of, would_change
 from plimsoll.exporter.frequency_status import frequency_facts
 from plimsoll.exporter.metrics import AgentFacts
+from plimsoll.exporter.overcommit_status import overcommit_facts
 from plimsoll.exporter.tls import TlsState
 from plimsoll.model.acting import Acting, Note, Report
 from plimsoll.model.announcing import Announcing
@@ -65,6 +66,7 @@ def status(
         "changes": [each.facts() for each in recent[:SHOWN]],
         "wouldChange": [] if acting is None else _would_change(acting, snapshot),
         "frequency": None if acting is None else frequency_facts(snapshot, acting),
+        "overcommit": None if acting is None else overcommit_facts(snapshot, acting),
         "notices": None if agent.announcing is None else _notices(agent.announcing),
         "published": None if agent.publishing is None else _published(agent.publishing),
         "memoryTotalBytes": snapshot.node.memory_total_bytes,

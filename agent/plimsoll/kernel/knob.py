@@ -21,11 +21,13 @@ from plimsoll.kernel.knob_file import KnobFile
 from plimsoll.kernel.knob_spec import KNOBS, KnobSpec
 from plimsoll.kernel.register_knob import RegisterKnob
 from plimsoll.kernel.swap_call import SwapCall, swap_call
+from plimsoll.kernel.swap_file import is_own
+from plimsoll.kernel.swap_file_knob import SwapFileKnob
 from plimsoll.kernel.swap_knob import SwapKnob
 from plimsoll.kernel.topology import POSSIBLE, read_cpus
 from plimsoll.model.cpus import format_cpus
 from plimsoll.model.outcome import Outcome, outcome_of
-from plimsoll.model.plan import Knob, Target
+from plimsoll.model.plan import SWAP_ABSENT, Knob, Target
 
 
 class Knobs:
@@ -51,7 +53,7 @@ class Knobs:
 
     def open(
         self, target: Target, knob: Knob
-    ) -> KnobFile | DiskKnob | RegisterKnob | SwapKnob | KdamondsKnob | Outcome:
+    ) -> KnobFile | DiskKnob | RegisterKnob | SwapKnob | SwapFileKnob | KdamondsKnob | Outcome:
         """
         The knob's file or register, to be closed by the caller, or why there is none.
 
@@ -61,6 +63,8 @@ class Knobs:
         if spec.register is not None:
             registers = self._registers()
             return Outcome.MISSING if registers is None else RegisterKnob.of(registers, target, knob)
+        if knob is Knob.SWAP_FILE:
+            return SwapFileKnob.of(self._host, target)
         if spec.swap:
             return SwapKnob.of(self._host, self._hierarchies, target, knob, self._swap)
         if knob is Knob.DAMON_KDAMONDS:
@@ -92,6 +96,8 @@ class Knobs:
     def original(self, target: Target, knob: Knob, text: str) -> str:
         """What is to be put back some day where ``text`` stands now: the same, unless that will pass by itself."""
         spec = KNOBS[knob]
+        if spec.outlives:
+            return SWAP_ABSENT if is_own(self._host, target.path) else text
         file = spec.file_of(target) if knob is Knob.SCALING_MAX_FREQ else None
         return text if file is None else lifted(self._host, file.rpartition("/")[0], text)
 

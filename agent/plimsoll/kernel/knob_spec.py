@@ -72,7 +72,7 @@ class KnobSpec(NamedTuple):
     """
     Where a knob is: ``v1`` as (controller, file), ``v2`` as a file, ``node`` as a path below the host's root,
     ``cpufreq`` as a file of a cpufreq policy, ``register`` as one of Speed Select's (kernel/isst/registers.py),
-    ``swap`` as the use of a swap device.
+    ``swap`` as the use of a swap device, or the file that is one.
 
     ``normalise`` gives the one spelling by which two values are compared. ``paged``: bytes the kernel rounds down to
     whole pages. ``drift_seconds``: the longest somebody else's value is let stand; ``None``: as long as any knob's.
@@ -82,7 +82,7 @@ class KnobSpec(NamedTuple):
     reads back is less than what was asked for while something else in the kernel asks for less. ``unlimited``: the file
     has a line for each disk, and this is what stands for a line that is not there. ``at_least``: a protection: where
     somebody else gives more than is wanted, that stays. ``halfway``: what stands there between the writes that a value
-    takes, by that value.
+    takes, by that value. ``outlives``: it is there after a reboot, when no journal knows any more that it is ours.
     """
 
     knob: Knob
@@ -104,6 +104,7 @@ class KnobSpec(NamedTuple):
     unlimited: str | None = None
     at_least: bool = False
     halfway: Mapping[str, str] = MappingProxyType({})
+    outlives: bool = False
 
     def file_of(self, target: Target) -> str | None:
         """The path below the host's root of a target that is no cgroup; ``None`` where there is no such file."""
@@ -213,5 +214,6 @@ _ALL = (
     ),
     # Whoever turns it off, or on, beside us knows why.
     KnobSpec(Knob.SWAP, swap=True, drift=Drift.YIELD, normalise=str.strip, exact=True),
+    KnobSpec(Knob.SWAP_FILE, swap=True, drift=Drift.YIELD, normalise=str.strip, exact=True, outlives=True),
 )
 KNOBS: Mapping[Knob, KnobSpec] = MappingProxyType({spec.knob: spec for spec in _ALL})

@@ -52,6 +52,7 @@ class Name(StrEnum):
     BLKIO_THROTTLE = "blkio-throttle"
     SWAP_LIMIT = "swap-limit"
     SWAPFILE = "swapfile"
+    SWAP_TIERS = "swap-tiers"
     MEMORY_RECLAIM = "memory-reclaim"
     MEMORY_RECLAIM_SWAPPINESS = "memory-reclaim-swappiness"
     DAMON = "damon"
@@ -201,6 +202,7 @@ def _swap(support: SwapSupport, no_damon: Absence | None) -> tuple[Capability, .
     return (
         _capability(Name.SWAP_LIMIT, support.swap_limit(), "Each pod can be kept from swapping, or let."),
         _capability(Name.SWAPFILE, support.swapfile(), "Each pod can be bound to a swap device of its own."),
+        _capability(Name.SWAP_TIERS, support.swap_tiers(), ""),
         _capability(Name.MEMORY_RECLAIM, support.memory_reclaim(), "Some of a pod's memory can be reclaimed."),
         _capability(
             Name.MEMORY_RECLAIM_SWAPPINESS,

@@ -18,6 +18,8 @@ from plimsoll.model.pressure import PSI_CAUSES, Pressure, Source
 PRESSURE_DIRECTORY = "proc/pressure"
 _KIB = 1024
 _MEMINFO = re.compile(r"^(\w+):\s+(\d+) kB$", re.ASCII | re.MULTILINE)
+_SWAPPED = re.compile(r"^(pswpin|pswpout) (\d+)$", re.ASCII | re.MULTILINE)
+_IN_AND_OUT = 2
 _CPU_LINE = re.compile(r"^cpu\d+ ", re.ASCII | re.MULTILINE)
 _BLANK = re.compile(r"[ \t]+", re.ASCII)
 # /proc/swaps writes space, tab, newline and backslash of a path as octal.
@@ -38,6 +40,7 @@ class Meminfo(NamedTuple):
     available: int | None = None
     swap_total: int | None = None
     swap_free: int | None = None
+    swap_cached: int | None = None
 
 
 class Swap(NamedTuple):
@@ -81,12 +84,25 @@ def _psi(cause: str, text: str) -> tuple[Pressure, ...]:
 def parse_meminfo(text: str) -> Meminfo:
     """``/proc/meminfo``; its ``kB`` are KiB."""
     found = {key: int(value) * _KIB for key, value in _MEMINFO.findall(text)}
-    return Meminfo(found.get("MemTotal"), found.get("MemAvailable"), found.get("SwapTotal"), found.get("SwapFree"))
+    return Meminfo(
+        found.get("MemTotal"),
+        found.get("MemAvailable"),
+        found.get("SwapTotal"),
+        found.get("SwapFree"),
+        found.get("SwapCached"),
+    )
 
 
 def read_meminfo(host: HostFs) -> Meminfo:
     """The node's memory; every field ``None`` when the file cannot be read."""
     return parse_meminfo(host.read("proc/meminfo").text() or "")
+
+
+def read_swapped(host: HostFs) -> tuple[int, int] | None:
+    """Pages read from and written to swap since boot, on whatever device; what zswap took is not among them."""
+    text = host.read("proc/vmstat").text() or ""
+    found = {key: int(value) for key, value in _SWAPPED.findall(text)}
+    return (found["pswpin"], found["pswpout"]) if len(found) == _IN_AND_OUT else None
 
 
 def parse_cpu_count(text: str) -> int | None:

@@ -16,9 +16,11 @@ class Reason(StrEnum):
     DENIED = "denied"
     FAILED = "failed"
     FAIL_SWAP_ON = "fail-swap-on"  # the kubelet does not start on a node with swap
+    IN_CONTAINER = "in-container"  # it is the node's, and cannot be seen from here
     IN_USE = "in-use"  # somebody else has it, and it cannot be shared
     KERNEL_TOO_OLD = "kernel-too-old"
     KUBELET_PROTECTS = "kubelet-protects"  # the kubelet's own MemoryQoS has this in hand
+    LIMITED_SWAP = "limited-swap"  # the kubelet lets pods of any priority swap
     LOCKED_DOWN = "locked-down"  # the kernel is, and keeps the file closed
     LOCKED = "locked"  # another instance holds the state directory
     MALFORMED = "malformed"
@@ -30,6 +32,7 @@ class Reason(StrEnum):
     NO_KUBELET_ROOT = "no-kubelet-root"
     NO_SPACE = "no-space"
     NOT_BUILT = "not-built"  # the kernel, or this program, was built without it
+    NOT_USED = "not-used"  # it is there, and this program leaves it alone
     OOMD_RUNS = "oomd-runs"  # systemd-oomd may kill for what is done here
     PSI_DISABLED = "psi-disabled"
     SEARCH_CAPPED = "search-capped"

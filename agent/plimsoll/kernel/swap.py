@@ -12,22 +12,28 @@ from dataclasses import replace
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.proc import Swap, read_swaps
 from plimsoll.kernel.swap_accounting import accounting
 from plimsoll.kernel.swap_dedication import SwapDedication
 from plimsoll.kernel.swap_device import (
     Device,
     DeviceName,
     Identity,
+    Kind,
+    Traffic,
     Unidentified,
     active_swap,
     identify,
     identity_of,
+    read_in_memory,
     read_traffic,
 )
+from plimsoll.kernel.swap_file import hindrance, length
 from plimsoll.kernel.swap_reason import SwapReason
 from plimsoll.kernel.swap_rounds import Holder
 from plimsoll.kernel.swap_signature import foreign
+from plimsoll.kernel.swap_traffic import FileTraffic
+from plimsoll.kernel.swap_use import use_of
 from plimsoll.model.memory import SwapDevice
 from plimsoll.model.outcome import Outcome
 
@@ -39,11 +45,13 @@ class DedicatedSwap:
     """
     One configured device. One thread calls it.
 
-    ``name`` as configured: a path, ``UUID=...`` or ``LABEL=...``. Raises ValueError for any other.
+    ``name`` as configured: a path, ``UUID=...`` or ``LABEL=...``. Raises ValueError for any other. ``make``: bytes of
+    the file that somebody makes where nothing is.
     """
 
-    def __init__(self, host: HostFs, hierarchies: Hierarchies, name: str) -> None:
+    def __init__(self, host: HostFs, hierarchies: Hierarchies, name: str, make: int | None = None) -> None:
         self._host = host
+        self._make = make
         self._hierarchies = hierarchies
         self._configured = name
         self._name = DeviceName.parse(name)
@@ -51,6 +59,7 @@ class DedicatedSwap:
         self._due = float("-inf")
         self._foreign = ""
         self._check: tuple[object, SwapDedication] | None = None
+        self._file = FileTraffic(host)
 
     def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
         """
@@ -62,7 +71,7 @@ class DedicatedSwap:
         active = {} if swaps is None else {active_swap(self._host, each): each for each in swaps}
         device = self._device(active, now)
         if isinstance(device, Unidentified):
-            return self._unusable(device.reason, device.detail)
+            return self._absent(device)
         seen = SwapDevice(
             self._configured,
             active=False,
@@ -71,13 +80,15 @@ class DedicatedSwap:
             kind=device.kind.value,
             device_path=device.path,
             headed=device.header is not None and not self._foreign,
+            in_memory=read_in_memory(self._host, device),
+            length=length(self._host, device.path) if device.kind is Kind.FILE else None,
         )
-        traffic = read_traffic(self._host, device)
+        traffic = self._traffic(device, swaps or ())
         if traffic is not None:
             seen = replace(seen, read=traffic.read, written=traffic.written)
         if swaps is None:
             return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
-        ours = active.get(device.identity)
+        ours = use_of(self._host, swaps, device)
         if ours is None:
             reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
@@ -99,6 +110,11 @@ class DedicatedSwap:
             details=verdict.details,
             backend=check.backend.value,
         )
+
+    def _traffic(self, device: Device, swaps: Sequence[Swap]) -> Traffic | None:
+        if device.kind is not Kind.FILE:
+            return read_traffic(self._host, device)
+        return self._file.look(alone=len(swaps) == 1 and use_of(self._host, swaps, device) is not None)
 
     def _device(self, active: Container[Identity | None], now: float) -> Device | Unidentified:
         found = self._found
@@ -143,8 +159,19 @@ class DedicatedSwap:
             self._check = (basis, SwapDedication(self._host, found, roots, device, size))
         return self._check[1]
 
-    def _unusable(self, reason: SwapReason, detail: str) -> SwapDevice:
-        return SwapDevice(self._configured, active=False, reasons=(reason.value,), details=(detail,))
+    def _absent(self, found: Unidentified) -> SwapDevice:
+        seen = SwapDevice(self._configured, active=False)
+        if self._make is None or self._name.by != "path" or found.reason is not SwapReason.DEVICE_MISSING:
+            return _doubtful(seen, found.reason, found.detail)
+        # Made it may be at any moment, and that is one look.
+        self._found = None
+        hindered = hindrance(self._host, self._configured, self._make)
+        if hindered:
+            return _doubtful(seen, SwapReason.NOT_MADE, hindered)
+        seen = replace(seen, kind=Kind.FILE.value, device_path=self._configured, makeable=True)
+        return _doubtful(
+            seen, found.reason, f"{self._configured} is not there yet: overcommit.swapFileSize has it made."
+        )
 
 
 def _idle(device: Device, other: str) -> tuple[SwapReason, str]:

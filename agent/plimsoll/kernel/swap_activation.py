@@ -15,9 +15,10 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.proc import read_swaps
 from plimsoll.kernel.swap_call import SwapCall, swap_call
-from plimsoll.kernel.swap_device import Device, active_swap, identity_of_descriptor
+from plimsoll.kernel.swap_device import Device, identity_of_descriptor
 from plimsoll.kernel.swap_room import lacking
 from plimsoll.kernel.swap_signature import foreign
+from plimsoll.kernel.swap_use import use_of
 from plimsoll.model.outcome import Outcome, outcome_of
 
 # SWAP_FLAG_PREFER of include/linux/swap.h; the priority is in the low 15 bits.
@@ -84,7 +85,8 @@ def _used(host: HostFs, device: Device) -> int | Outcome | None:
     swaps = read_swaps(host)
     if swaps is None:
         return Outcome.FAILED
-    return next((each.used for each in swaps if active_swap(host, each) == device.identity), None)
+    line = use_of(host, swaps, device)
+    return None if line is None else line.used
 
 
 def _called(host: HostFs, device: Device, call: SwapCall, flags: int | None) -> Activation:

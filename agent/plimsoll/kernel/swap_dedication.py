@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import Swap, read_cpu_count
+from plimsoll.kernel.proc import Swap, read_cpu_count, read_meminfo
 from plimsoll.kernel.swap_accounting import Backend, SwapAccounting
 from plimsoll.kernel.swap_device import Identity
 from plimsoll.kernel.swap_reason import SwapReason
@@ -59,6 +59,7 @@ class SwapDedication:
         self, host: HostFs, accounting: SwapAccounting, roots: Sequence[str], device: Identity, size: int
     ) -> None:
         self._accounting = accounting
+        self._host = host
         self._lingering = _LINGERING_PER_CPU * (read_cpu_count(host) or 1)
         self._slack = max(_SLACK, size // 100) + 2 * self._lingering
         self._rounds = SwapRounds(host, accounting, roots, device, self._lingering)
@@ -114,6 +115,8 @@ class SwapDedication:
     def _unaccounted(self, used: int, holders: Sequence[Holder], now: float) -> Iterator[tuple[SwapReason, str]]:
         allowed = [each.swapped for each in holders if each.role is Role.ALLOWED]
         more = used - sum(each or 0 for each in allowed) - self._slack
+        cached = self._uncharged() if more > 0 else 0
+        more -= cached or 0
         if more <= 0:
             self._more_since = None
             return
@@ -123,11 +126,21 @@ class SwapDedication:
             return
         if None in allowed:
             yield (SwapReason.UNREADABLE, "What some low-priority pods have in swap cannot be read.")
+        elif cached is None:
+            yield (SwapReason.UNREADABLE, "How much of the device is in memory as well (SwapCached) cannot be read.")
         else:
             yield (
                 SwapReason.UNACCOUNTED,
                 f"The device holds {(more + self._slack) >> 20} MiB more than the low-priority pods have in swap.",
             )
+
+    def _uncharged(self) -> int | None:
+        """
+        What is on the device and charged to nobody: a page that is read back keeps its place there for a while.
+
+        cgroup v2 charges it as long, v1 to memory only (mem_cgroup_swapin_uncharge_swap). ``None``: not known.
+        """
+        return 0 if self._accounting.backend is Backend.SWAP_MAX else read_meminfo(self._host).swap_cached
 
     def _around(self, round_: Round, closed: set[str]) -> Iterator[tuple[SwapReason, str]]:
         if round_.swapping:

@@ -25,9 +25,9 @@ from plimsoll.model.outcome import Outcome, outcome_of
 
 # union swap_header of include/linux/swap.h: after 1 KiB for boot blocks the version, the last page, the number of bad
 # pages, a UUID and a label. The magic ends the first page, in pages of the kernel that is to use it.
-_HEADER = struct.Struct("=III16s16s")
-_HEADER_OFFSET = 1024
-_MAGIC = b"SWAPSPACE2"
+HEADER = struct.Struct("=III16s16s")
+HEADER_OFFSET = 1024
+MAGIC = b"SWAPSPACE2"
 # Disks of a large storage node with their partitions.
 MAX_DEVICES = 4096
 _NUMBER = re.compile(r"(\d+):(\d+)\n?", re.ASCII)
@@ -176,9 +176,9 @@ def read_header(host: HostFs, path: str) -> Header | Outcome:
             os.close(descriptor)
     except OSError as error:
         return outcome_of(error.errno or errno.EIO)
-    if len(data) < page or not data.endswith(_MAGIC):
+    if len(data) < page or not data.endswith(MAGIC):
         return Outcome.MALFORMED
-    version, last_page, _, uuid, label = _HEADER.unpack_from(data, _HEADER_OFFSET)
+    version, last_page, _, uuid, label = HEADER.unpack_from(data, HEADER_OFFSET)
     if version != 1:
         # mkswap of a machine with the other byte order; the kernel would take it, and nobody has one.
         return Outcome.MALFORMED
@@ -195,6 +195,14 @@ def read_traffic(host: HostFs, device: Device) -> Traffic | None:
     if len(fields) < 7 or not all(each.isdecimal() for each in fields[:7]):
         return None
     return Traffic(int(fields[2]) * _SECTOR, int(fields[6]) * _SECTOR)
+
+
+def read_in_memory(host: HostFs, device: Device) -> int | None:
+    """Bytes of memory that a compressing device takes for all it holds (Documentation: mm_stat, mem_used_total)."""
+    if device.kind is not Kind.ZRAM:
+        return None
+    fields = (host.read(f"sys/dev/block/{device.identity}/mm_stat").text() or "").split()
+    return int(fields[2]) if len(fields) > 2 and fields[2].isdecimal() else None
 
 
 def _by_path(host: HostFs, path: str, active: Container[Identity | None] = frozenset()) -> Device | Unidentified:

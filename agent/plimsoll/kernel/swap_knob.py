@@ -16,8 +16,9 @@ from plimsoll.kernel.hostfs import HostFs, Reading
 from plimsoll.kernel.proc import read_swaps
 from plimsoll.kernel.swap_activation import MAX_PRIORITY, swapoff, swapon
 from plimsoll.kernel.swap_call import SwapCall
-from plimsoll.kernel.swap_device import DeviceName, Identity, Unidentified, active_swap, identify, identity_of
+from plimsoll.kernel.swap_device import DeviceName, Identity, Unidentified, identify, identity_of
 from plimsoll.kernel.swap_room import floor
+from plimsoll.kernel.swap_use import use_of
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import SWAP_AUTO, SWAP_OFF, Knob, Target, TargetKind
 
@@ -59,8 +60,12 @@ class SwapKnob(Closing):
         swaps = read_swaps(self._host)
         if swaps is None:
             return Reading(None, Outcome.FAILED)
-        priority = next((each.priority for each in swaps if active_swap(self._host, each) == self._device), None)
-        return Reading(f"{_spelled(priority)}\n".encode("ascii"), Outcome.OK)
+        # The header of one that is in use is of no interest, and reading it may take for ever.
+        found = identify(self._host, DeviceName("path", self._path), frozenset({self._device}))
+        if isinstance(found, Unidentified) or found.identity != self._device:
+            return Reading(None, Outcome.GONE, errno.ENODEV)
+        line = use_of(self._host, swaps, found)
+        return Reading(f"{_spelled(None if line is None else line.priority)}\n".encode("ascii"), Outcome.OK)
 
     def write(self, text: str) -> tuple[Outcome, int]:
         """

@@ -11,6 +11,7 @@ class SwapReason(StrEnum):
     DEVICE_AMBIGUOUS = "device-ambiguous"  # several devices carry the configured UUID or label
     DEVICE_MISSING = "device-missing"
     DEVICE_UNREADABLE = "device-unreadable"
+    NOT_MADE = "not-made"  # nothing is there, and the agent cannot make the file (overcommit.swapFileSize)
     NOT_ACTIVE = "not-active"  # there, but nobody has called swapon for it
     NOT_SWAP = "not-swap"  # there, but mkswap has not been run on it
     NO_ACCOUNTING = "no-accounting"  # this node does not say which cgroup swaps

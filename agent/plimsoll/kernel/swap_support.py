@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import os
 
-from plimsoll.config.problem import ConfigError
-from plimsoll.config.yaml_text import load
 from plimsoll.kernel.knob_support import KnobSupport
+from plimsoll.kernel.kubelet_swap import in_pod, told
 from plimsoll.kernel.psi_support import Absence
 from plimsoll.kernel.reason import Reason, reason_of
 from plimsoll.kernel.reclaim.lru_gen import FILE as LRU_GEN
@@ -23,16 +22,9 @@ _LRU_GEN_ENABLED = "sys/kernel/mm/lru_gen/enabled"
 _MAIN, _PAGE_TABLES = 0x1, 0x2
 _LOCKDOWN = "sys/kernel/security/lockdown"
 _SWAP_QOS_ENABLE = "proc/sys/vm/memcg_swap_qos_enable"
+_SWAP_TIERS = "sys/kernel/mm/swap/tiers"
 _ZSWAP_ENABLED = "sys/module/zswap/parameters/enabled"
 _OOMD = "system.slice/systemd-oomd.service"
-# Where kubeadm and the images of the large clouds keep it.
-KUBELET_CONFIGS = (
-    "var/lib/kubelet/config.yaml",
-    "etc/kubernetes/kubelet/config.json",
-    "etc/kubernetes/kubelet/kubelet-config.json",
-    "etc/kubernetes/kubelet-config.yaml",
-    "home/kubernetes/kubelet-config.yaml",
-)
 
 
 class SwapSupport(KnobSupport):
@@ -151,37 +143,86 @@ class SwapSupport(KnobSupport):
     def swapfile(self) -> Absence | None:
         """``memory.swapfile``, openEuler kernels with CONFIG_MEMCG_SWAP_QOS, cgroup v1: a device for each cgroup."""
         absence = self._openeuler("memory", "memory.swapfile", "CONFIG_MEMCG_SWAP_QOS")
-        if absence is None and self._host.read(_SWAP_QOS_ENABLE).data == b"0\n":
+        return self._swap_qos_enable() if absence is None else absence
+
+    def _swap_qos_enable(self) -> Absence | None:
+        """Its switch. While it is off every cgroup reads `all`, and a write answers EACCES."""
+        reading = self._host.read(_SWAP_QOS_ENABLE)
+        if reading.outcome is Outcome.MISSING:
             return Absence(
                 Reason.TURNED_OFF,
-                "memory.swapfile is there, but vm.memcg_swap_qos_enable is 0: no cgroup keeps what is written to it.",
-                "Set vm.memcg_swap_qos_enable=1 once at boot, and leave it: turning it on resets every cgroup.",
+                "memory.swapfile is there, but vm.memcg_swap_qos_enable is not: the kernel accounts for no swap.",
+                "Remove swapaccount=0 from the boot arguments.",
             )
-        return absence
+        if reading.outcome is not Outcome.OK:
+            return self._answer(reading.outcome, _SWAP_QOS_ENABLE)
+        if (reading.text() or "").strip() != "0":
+            # 1, and 2 of 6.6: what cgroups begin with is any device, or none. Each is written by us.
+            return None
+        return Absence(
+            Reason.TURNED_OFF,
+            "memory.swapfile is there, but vm.memcg_swap_qos_enable is 0: the kernel refuses what is written to it "
+            "(EACCES).",
+            "Set vm.memcg_swap_qos_enable=1 once at boot and leave it: turning it on resets every cgroup. Kernels of "
+            "6.6 have a second mode, in which cgroups begin with no device; from one to the other leads only 0, and "
+            "all is reset again.",
+        )
 
-    def kubelet_swap(self) -> Absence | None:
-        """Whether the kubelet starts on a node with swap, as far as its configuration file says."""
-        for path in KUBELET_CONFIGS:
-            reading = self._host.read(path)
-            if reading.outcome is Outcome.MISSING:
-                continue
-            text = reading.text()
-            if text is None:
-                return Absence(reason_of(reading.outcome), f"/{path} cannot be read: {reading.outcome.value}.", _FAIL)
-            try:
-                fields = load(text, file=path).data
-            except ConfigError:
-                return Absence(Reason.MALFORMED, f"/{path} is not a configuration of the kubelet.", _FAIL)
-            if isinstance(fields, dict) and fields.get("failSwapOn") is False:
-                return None
+    def swap_tiers(self) -> Absence:
+        """
+        Tiers of swap devices that each cgroup may use or not, proposed for Linux since 2025: seen, never used.
+
+        What the file is called and takes has changed from one version of the patches to the next (memory.swap.tiers
+        with + and -, memory.swap.tiers.max with 0 and max): what is guessed here could let the wrong pods on.
+        """
+        if self._host.exists(_SWAP_TIERS):
             return Absence(
-                Reason.FAIL_SWAP_ON,
-                f"The kubelet will not start again while swap is active: failSwapOn in /{path} is not false.",
-                "Set failSwapOn: false and leave memorySwap.swapBehavior at NoSwap, then restart the kubelet.",
+                Reason.NOT_USED,
+                f"This kernel has swap tiers (/{_SWAP_TIERS}). They are not used: no release of Linux has settled how.",
+                "Nothing needs to be done: memory.swap.max keeps pods off. Other swap must be off here, too.",
             )
         return Absence(
-            Reason.NO_FILE, "The kubelet's configuration file was not found: it may refuse to start with swap.", _FAIL
+            Reason.NOT_BUILT,
+            "This kernel cannot give swap devices to some cgroups by tiers; no release of Linux can yet.",
+            "Nothing needs to be done: memory.swap.max keeps pods off.",
         )
+
+    def kubelet_swap(self) -> Absence | None:
+        """Whether the kubelet starts on a node with swap and lets no pod have any by itself, as far as is seen."""
+        found = told(self._host)
+        if found.unread is not None:
+            path, outcome = found.unread
+            if outcome is Outcome.MALFORMED:
+                return Absence(Reason.MALFORMED, f"/{path} is not a configuration of the kubelet.", _FAIL)
+            return Absence(reason_of(outcome), f"/{path} cannot be read: {outcome.value}.", _FAIL)
+        if not found.seen and in_pod(self._host):
+            return Absence(
+                Reason.IN_CONTAINER,
+                "The kubelet's configuration cannot be seen from a container: it may refuse to start with swap.",
+                f"Look on the node itself: {_LOOK} {_FAIL}",
+            )
+        if not found.seen:
+            return Absence(
+                Reason.NO_FILE,
+                "The kubelet's configuration file was not found: it may refuse to start with swap.",
+                f"{_FAIL} {_LOOK}",
+            )
+        if found.fail_swap_on is not False:
+            where = f" in {found.fail_source}" if found.fail_source else ""
+            return Absence(
+                Reason.FAIL_SWAP_ON,
+                f"The kubelet will not start again while swap is active: failSwapOn is not false{where}.",
+                "Set failSwapOn: false and leave memorySwap.swapBehavior at NoSwap, then restart the kubelet.",
+            )
+        if found.behavior not in (None, "", "NoSwap"):
+            return Absence(
+                Reason.LIMITED_SWAP,
+                f"The kubelet lets Burstable pods of any priority swap (memorySwap.swapBehavior: {found.behavior} in "
+                f"{found.behavior_source}): those that no policy keeps off share the device.",
+                "Set swapBehavior: NoSwap and restart the kubelet: low-priority pods are let on by plimsoll. Running "
+                "containers keep what they have until they are made anew.",
+            )
+        return None
 
     def zswap_off(self) -> Absence | None:
         """Whether what is swapped out leaves memory: zswap would keep it there, compressed."""
@@ -206,4 +247,7 @@ class SwapSupport(KnobSupport):
 
 
 _PLAIN = "Until then it is the kernel's reclaim that chooses what goes to swap."
+_LOOK = (
+    "/var/lib/kubelet/config.yaml, what systemctl cat kubelet shows for --config and --config-dir, and --fail-swap-on."
+)
 _FAIL = "See that the kubelet runs with failSwapOn: false, or it will not survive its next restart on this node."

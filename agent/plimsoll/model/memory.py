@@ -60,9 +60,11 @@ class SwapDevice:
 
     ``path`` as configured; ``device_path``: one of its own, the kernel's while it is in use; ``device`` is
     ``MAJOR:MINOR``. ``priority``: what it is used with, as the kernel prints it. ``headed``: whether mkswap was run on
-    it, as far as anybody looked: while it is in use nobody does. ``dedicated`` is ``None`` while that cannot be known;
+    it, as far as anybody looked: while it is in use nobody does. ``length``: bytes of a file; ``makeable``: nothing is
+    at the configured path, and a file could be made there. ``dedicated`` is ``None`` while that cannot be known;
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
-    ``read`` and ``written`` count bytes since boot.
+    ``read`` and ``written`` count bytes since boot, of a file since it was first seen.
+    ``in_memory``: what a compressing device takes for what it holds.
     """
 
     path: str
@@ -77,9 +79,20 @@ class SwapDevice:
     details: tuple[str, ...] = ()
     backend: str = ""
     kind: str = ""  # block | zram | file
+    in_memory: int | None = None
     device_path: str | None = None
     priority: int | None = None
     headed: bool = False
+    length: int | None = None
+    makeable: bool = False
+
+
+class Earned(NamedTuple):
+    """What of an :class:`Offload` came about under one selector, in the same units."""
+
+    asked: int = 0
+    freed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,8 @@ class Offload:
     What reclaiming has done for one pod since the agent started.
 
     ``asked``/``freed``: bytes; ``seconds``: spent in the kernel for it; ``partial``: times it freed less than asked
-    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed.
+    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed. ``earned``: by selector. What DAMON
+    pages out by itself is in none of this: only what was reclaimed after it is.
     """
 
     asked: int = 0
@@ -97,6 +111,7 @@ class Offload:
     partial: int = 0
     selector: str = ""
     busy_bytes: int = 0
+    earned: Mapping[str, Earned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,19 @@ class Pause(StrEnum):
     BUSY = "busy"  # it is being reclaimed from
 
 
+ALARMS = frozenset({Pause.SHARED, Pause.HIGH_PRESSURE, Pause.OOM_KILL})
+"""For these also what is under way stops. The others only mean that nothing more is asked for."""
+
+
+class PassedOver(StrEnum):
+    """Why a selector that this node has is not used: label values, keep them stable."""
+
+    FAILING = "failing"  # it was tried, and is let be for a while
+    NODE_TOO_LARGE = "node-too-large"
+    TOO_MANY_CONTAINERS = "too-many-containers"
+    UNKNOWN = "unknown"  # not probed, or how large the node is cannot be told
+
+
 @dataclass(frozen=True, slots=True)
 class PodOvercommit:
     """
@@ -48,8 +61,9 @@ class PodOvercommit:
     ``cap``: the most of it that may be there. ``floor``: its memory is not taken below this. ``step``: the share of
     ``base`` it may lose at once. ``pressure``: share of time it waited for swap since the last snapshot; ``exact``
     where the kernel said so, an estimate otherwise. ``stall_budget``: seconds it may yet wait. ``refaults``: bytes per
-    second that came back, smoothed. ``asked``: bytes asked for in this decision. ``pause`` says why none, for
-    ``pause_seconds`` more where that is known.
+    second that came back, smoothed. ``asked``: bytes asked for in this decision; ``wanted``: what a request now would
+    be of, also where none is due, where DAMON gets at them by itself, and while the policy only observes. ``pause``
+    says why none, for ``pause_seconds`` more where that is known.
     """
 
     uid: str
@@ -67,6 +81,7 @@ class PodOvercommit:
     asked: int = 0
     pause: Pause = Pause.NONE
     pause_seconds: float = 0.0
+    wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +91,13 @@ class Overcommit:
 
     ``physical``: their memory; ``base``: of it what the ratio is reckoned with; ``offloaded`` and ``swap_cached`` as of
     a pod. ``ratio`` is ``(base + offloaded) / base``, ``None`` while there is none; ``target`` what it shall be.
-    ``gap``: bytes still to be moved out. ``write_budget``: bytes the device may be written now; ``write_rate``: what it
-    was written, bytes per second, smoothed; ``write_mean``: over the last day; ``write_limit``: what it may be on the
-    average. ``life``: seconds in which the drive has been written what it is rated for, if it goes on like that day.
-    ``offer``: bytes that more low-priority pods may be placed by. ``pause`` says why nothing is reclaimed of any pod.
+    ``budget``: where that counts instead, what ``physical`` shall be. ``gap``: bytes still to be moved out.
+    ``write_budget``: bytes the device may be written now; ``write_rate``: what it was written, bytes per second,
+    smoothed; ``write_mean``: over the last day; ``write_limit``: what it may be on the average. ``life``: seconds in
+    which the drive has been written what it is rated for, if it goes on like that day.
+    ``offer``: bytes that more low-priority pods may be placed by. ``selector``: what finds cold memory, ``None`` where
+    nothing is looked for; ``passed_over``: those that would find colder memory, each with why it is not used: its
+    capability's reason, or one of :class:`PassedOver`. ``pause`` says why nothing is reclaimed of any pod.
     """
 
     physical: int = 0
@@ -96,6 +114,8 @@ class Overcommit:
     write_mean: float | None = None
     life: float | None = None
     offer: int = 0
-    selector: Selector = Selector.PLAIN
+    selector: Selector | None = None
+    passed_over: tuple[tuple[Selector, str], ...] = ()
     pause: Pause = Pause.NONE
+    budget: int | None = None
     pods: tuple[PodOvercommit, ...] = ()

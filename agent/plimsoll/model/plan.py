@@ -43,6 +43,7 @@ class Knob(StrEnum):
     TURBO_FREQUENCY = "isst.turbo-frequency"
     TURBO_LIMITS = "isst.turbo-limits"
     SWAP = "swap"  # whether a device is in use as swap: SWAP_OFF, or its priority
+    SWAP_FILE = "swap.file"  # whether there is a file for it: SWAP_ABSENT, or its size in bytes
 
 
 class TargetKind(StrEnum):
@@ -84,6 +85,8 @@ class Target(NamedTuple):
 NODE = Target(TargetKind.NODE)
 SWAP_OFF, SWAP_AUTO = "off", "auto"
 """Of the knob :attr:`Knob.SWAP`, beside priorities from 0 on: not in use, and in use with the kernel's own priority."""
+SWAP_ABSENT = "absent"
+"""Of the knob :attr:`Knob.SWAP_FILE`, beside sizes: nothing is there."""
 
 
 def cgroup(path: str) -> Target:

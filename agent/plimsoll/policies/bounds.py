@@ -166,6 +166,8 @@ RULES: Mapping[Knob, Rule] = MappingProxyType(
         Knob.TURBO_LIMITS: Rule(_PACKAGE, frozenset(), _one_of("f" * 16)),
         # No policy turns it off: all that is there would come back at once.
         Knob.SWAP: Rule(frozenset({Place.SWAP}), frozenset(), _swap_on),
+        # Nor does one remove what it is on.
+        Knob.SWAP_FILE: Rule(frozenset({Place.SWAP}), frozenset(), _between(1, 1 << 62)),
     }
 )
 
@@ -182,7 +184,7 @@ class Territory:
         disks: Iterable[Disk] = (),
         swap: SwapDevice | None = None,
     ) -> None:
-        self._swap = None if swap is None else swap.device_path
+        self._swap: frozenset[str | None] = frozenset() if swap is None else frozenset({swap.path, swap.device_path})
         self._hardware = hardware
         self._disks = {each.number: each for each in disks}
         self._owners: dict[str, tuple[PodSample, Place]] = {}
@@ -221,7 +223,7 @@ class Territory:
         if write.target.kind is TargetKind.NODE:
             return None if write.target == NODE and Place.NODE in rule.places else Violation.TARGET
         if write.target.kind is TargetKind.SWAP:
-            ours = Place.SWAP in rule.places and write.target.path == self._swap
+            ours = Place.SWAP in rule.places and write.target.path in self._swap
             return None if ours else Violation.TARGET
         if write.target.cgroup is None:
             return self._of_hardware(rule, write)

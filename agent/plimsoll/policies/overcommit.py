@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
-from plimsoll.model.overcommit import Pause
+from plimsoll.model.overcommit import ALARMS, Pause
 from plimsoll.model.plan import Knob, OnExit, Selector, Watch, Write, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
@@ -95,21 +95,27 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     pause = _paused(config, device, alarm, ratio, room)
     most = 0 if pause else min(MAX_TOTAL, ratio.gap, *room.values())
     shares = share_out(seen, ground.now, config, most=most)
-    due = ground.now - state.asked >= config.interval * _EARLY
+    # What is asked for while the last requests are not over would be lost.
+    busy = any(each.busy_bytes for each in ground.swap.offloads.values())
+    due = ground.now - state.asked >= config.interval * _EARLY and not busy
     sizes = shares.sizes if due else {}
     if due:
-        writes = writes.ask(sum(sizes.values()))
+        # What goes at a rate is paid for when it is written, if that is counted: there may be nothing to write.
+        slow = {each.uid for each in seen if each.selector is Selector.DAMON and device.written is not None}
+        writes = writes.ask(sum(size for uid, size in sizes.items() if uid not in slow))
         seen = [remember(each, sizes.get(each.uid, 0), ground.now, config) for each in seen]
     else:
         seen = [brake(each, pause or shares.pauses[each.uid]) for each in seen]
     swappiness = _ANON_FIRST if config.basis == "anon" else None
     reclaims = [each for one in seen if (each := ask(one, sizes.get(one.uid, 0), NAME, swappiness)) is not None]
-    if alarm.pause is Pause.NONE:
+    # What it freed and should not have is read back from the disk; until then it costs nothing to be used again.
+    if due and pause not in ALARMS:
         freed = [empty(each, NAME, swappiness) for each in seen]
         reclaims.extend(each for each, _ in freed if each is not None)
         seen = [each for _, each in freed]
     available = snapshot.node.memory_available_bytes
-    offered = offer(state.offer, ratio.offloaded, ground.now, available=available, total=memory_total)
+    saved = overcommit_swap.saved(ratio.offloaded, device)
+    offered = offer(state.offer, saved, ground.now, available=available, total=memory_total)
     figures = replace(
         of_node(ratio, config, pause),
         write_budget=None if unworn(device) else writes.allow(),
@@ -119,7 +125,10 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
         offer=offered.size,
         life=None if config.endurance is None or unworn(device) else life(writes, config.endurance.rated),
         selector=selector,
-        pods=of_pods(seen, shares.pauses, reclaims, ground.now, config),
+        passed_over=overcommit_selector.passed_over(
+            config, snapshot.capabilities, ground.swap.failing, memory_total, selector
+        ),
+        pods=of_pods(seen, shares, reclaims, ground.now, config),
     )
     return Decision(
         (
@@ -186,10 +195,15 @@ def _impossible(
 
 
 def _active(device: SwapDevice, config: OvercommitSection) -> tuple[Write, ...]:
-    """That the device is in use, where the agent sees to that."""
+    """That the device is there and in use, where the agent sees to that."""
     on_exit = OnExit.RESTORE if config.on_exit == "drain" else OnExit.KEEP
-    write = overcommit_swap.activate_write(device, on_exit) if config.activate else None
-    return () if write is None else (write,)
+    if not config.activate:
+        return ()
+    file = None
+    if config.swap_file_size is not None:
+        file = overcommit_swap.file_write(device, config.swap_file_size, on_exit)
+    write = overcommit_swap.activate_write(device, on_exit)
+    return tuple(each for each in (file, write) if each is not None)
 
 
 def _activation(
@@ -202,7 +216,9 @@ def _activation(
     others = _writes(route, ground, (), device, Limits())
     # The others are kept off before it is there, not after.
     shut = state.closing and (route is Route.SWAPFILE or overcommit_swap.closed(ground.others))
-    return (*others, *(activate if shut else ())), True
+    # A file that is there stays; one that is not is made when it may be turned on, and not before.
+    wanted = activate if shut else [each for each in activate if each.knob is Knob.SWAP_FILE and not device.makeable]
+    return (*others, *wanted), True
 
 
 def _room(device: SwapDevice, writes: Writes, config: OvercommitSection) -> dict[Pause, int]:
@@ -273,7 +289,7 @@ POLICY: Policy[OvercommitSection, State] = Policy(
     # What hurts is looked at in every tick; memory is asked for at the configured interval.
     interval=0.0,
     needs=("cgroup", "kubepods"),
-    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.DAMON_KDAMONDS}),
+    bounds=frozenset({Knob.MEMORY_SWAP_MAX, Knob.MEMORY_SWAPFILE, Knob.SWAP, Knob.SWAP_FILE, Knob.DAMON_KDAMONDS}),
     initial=State(),
     decide=decide,
     reclaims=True,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.overcommit import Overcommit, Pause, PodOvercommit
 from plimsoll.model.plan import Reclaim
 from plimsoll.policies.overcommit_pod import Seen, floor, most
 from plimsoll.policies.overcommit_ratio import Ratio
+from plimsoll.policies.overcommit_share import Shares
 
 
 def of_node(ratio: Ratio, config: OvercommitSection, pause: Pause) -> Overcommit:
@@ -23,25 +24,23 @@ def of_node(ratio: Ratio, config: OvercommitSection, pause: Pause) -> Overcommit
         gap=ratio.gap,
         reached=ratio.reached,
         pause=pause,
+        budget=config.budget if config.target == "budget" else None,
     )
 
 
 def of_pods(
-    seen: Sequence[Seen],
-    pauses: Mapping[str, Pause],
-    asked: Sequence[Reclaim],
-    now: float,
-    config: OvercommitSection,
+    seen: Sequence[Seen], shares: Shares, asked: Sequence[Reclaim], now: float, config: OvercommitSection
 ) -> tuple[PodOvercommit, ...]:
-    """``pauses``: by UID, why a pod gives nothing."""
+    """``shares``: what a request now would be of, or why a pod gives nothing; ``asked``: what is requested."""
     sizes = {each.pod: each.size for each in asked}
     return tuple(
-        _of_pod(each, pauses.get(each.uid, Pause.NONE), sizes.get(each.uid, 0), now, config)
+        _of_pod(each, shares, now, config, asked=sizes.get(each.uid, 0))
         for each in sorted(seen, key=lambda one: one.uid)
     )
 
 
-def _of_pod(seen: Seen, pause: Pause, asked: int, now: float, config: OvercommitSection) -> PodOvercommit:
+def _of_pod(seen: Seen, shares: Shares, now: float, config: OvercommitSection, *, asked: int) -> PodOvercommit:
+    pause = shares.pauses.get(seen.uid, Pause.NONE)
     course = seen.kept.course
     return PodOvercommit(
         uid=seen.uid,
@@ -59,4 +58,5 @@ def _of_pod(seen: Seen, pause: Pause, asked: int, now: float, config: Overcommit
         asked=asked,
         pause=pause,
         pause_seconds=max(0.0, course.hold_until - now) if pause is course.pause else 0.0,
+        wanted=shares.sizes.get(seen.uid, 0),
     )

@@ -6,6 +6,7 @@ How that is shared out between pods, and what the device can take, is not known 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from plimsoll.config.overcommit_section import OvercommitSection
@@ -40,13 +41,17 @@ _PROBATIONS = 10.0
 _KNOWING = 4
 FLUSH_SHARE = 0.8
 FLUSH_MOST, FLUSH_LEAST = 16 * MIB, 8 * MIB
+# Where it is known how much of the swap cache nobody has mapped again, that is what to free: of a last bit the kernel
+# may find other pages first.
+UNMAPPED_SHARE, UNMAPPED_LEAST = 0.9, 1 * MIB
 
 
 class Remembered(NamedTuple):
     """
     ``since``: first seen; ``level`` since ``level_since``: its memory has been about that much. ``blind_since``: since
     when its selector has not known what is cold. ``cold`` was known when ``spent`` bytes of it had been freed.
-    ``flushed``: what it had on the device when the swap cache was last emptied. ``asked_at``: the last request.
+    ``flushed``: what it had on the device when the swap cache was last emptied. ``asked_at``: the last request, when
+    it had been asked for ``told`` bytes in all.
     """
 
     cgroup: str
@@ -64,6 +69,7 @@ class Remembered(NamedTuple):
     flushed: int | None = None
     rate: int = 0
     asked_at: float = float("-inf")
+    told: int = 0
 
 
 class Seen(NamedTuple):
@@ -120,7 +126,8 @@ def look(
         partial=offload.partial,
         freed=offload.freed,
         cold=memory.cold,
-        spent=0 if fresh else before.spent + freed,
+        # A figure is from before whatever was freed in the same turn.
+        spent=freed if fresh else before.spent + freed,
         flushed=swapped if before.flushed is None else min(before.flushed, swapped),
     )
     seen = Seen(sample, memory, level, felt, chosen, offload, kept)
@@ -214,13 +221,19 @@ def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:
     return Pause.NONE
 
 
-def flush(seen: Seen) -> int:
+def flush(seen: Seen) -> tuple[int, int]:
     """
-    Bytes DAMON has paged out that are still in memory, to be freed.
+    Bytes DAMON has paged out that are still in memory, to be freed, and how much of what it added they are.
 
     On an asynchronous disk it only starts the writes; the clean pages stay in the swap cache. But what was read back is
     in there as well: no more is asked for than what has been added on the device since the last time.
     """
-    grown = (seen.memory.swapped or 0) - (seen.kept.flushed or 0)
-    size = min(int(FLUSH_SHARE * grown), FLUSH_MOST, seen.memory.swap_cached or 0) // PAGE * PAGE
-    return size if size >= FLUSH_LEAST else 0
+    memory = seen.memory
+    grown = (memory.swapped or 0) - (seen.kept.flushed or 0)
+    most = min(FLUSH_MOST, memory.swap_cached or 0)
+    if memory.listed is None:
+        size = min(int(FLUSH_SHARE * grown), most) // PAGE * PAGE
+        return (size, math.ceil(size / FLUSH_SHARE)) if size >= FLUSH_LEAST else (0, 0)
+    unmapped = memory.listed - (memory.anon or 0) - (memory.shmem or 0)
+    size = min(grown, int(UNMAPPED_SHARE * unmapped), most) // PAGE * PAGE
+    return (size, size) if size >= UNMAPPED_LEAST else (0, 0)

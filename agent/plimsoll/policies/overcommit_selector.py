@@ -8,12 +8,13 @@ comes first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.kdamonds import CLAIMED
+from plimsoll.model.overcommit import PassedOver
 from plimsoll.model.plan import NODE, Knob, Selector, Write
-from plimsoll.model.snapshot import PodSample
+from plimsoll.model.snapshot import Capability, PodSample
 
 # A region of 4 MiB looked at every two seconds: a hundredth of a core for each container of a node of this size.
 DAMON_MEMORY = 32 << 30
@@ -64,6 +65,41 @@ def lacking(config: OvercommitSection, available: frozenset[str]) -> tuple[str, 
         return ()
     wanted = {"auto": (DAMON, LRU_GEN), "damon": (DAMON,), "mglru": (LRU_GEN,)}[config.selector]
     return tuple(each for each in wanted if each not in available)
+
+
+def passed_over(
+    config: OvercommitSection,
+    capabilities: Iterable[Capability],
+    failing: Collection[str],
+    memory_total: int | None,
+    chosen: Selector,
+) -> tuple[tuple[Selector, str], ...]:
+    """The selectors that were wanted more than the one chosen, and why each of them is not used."""
+    wanted = (Selector.DAMON, Selector.MGLRU) if config.selector == "auto" else (Selector(config.selector),)
+    better = wanted[: wanted.index(chosen)] if chosen in wanted else wanted
+    probed = {each.name: each for each in capabilities}
+    return tuple((each, _why_not(each, config, probed, failing, memory_total)) for each in better)
+
+
+def _why_not(
+    selector: Selector,
+    config: OvercommitSection,
+    probed: Mapping[str, Capability],
+    failing: Collection[str],
+    memory_total: int | None,
+) -> str:
+    capability = probed.get(_NEEDS[selector.value])
+    if capability is None:
+        return PassedOver.UNKNOWN
+    if not capability.available:
+        return capability.reason
+    if selector.value in failing:
+        return PassedOver.FAILING
+    if config.selector == "auto" and memory_total is None:
+        return PassedOver.UNKNOWN
+    if config.selector == "auto" and memory_total is not None and memory_total > DAMON_MEMORY:
+        return PassedOver.NODE_TOO_LARGE
+    return PassedOver.TOO_MANY_CONTAINERS
 
 
 def claim(selector: Selector | None, policy: str) -> tuple[Write, ...]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.plan import Reclaim, Selector, cgroup
-from plimsoll.policies.overcommit_pod import FLUSH_SHARE, Seen, flush, give
+from plimsoll.policies.overcommit_pod import Seen, flush, give
 from plimsoll.policies.overcommit_step import stride
 from plimsoll.policies.overcommit_swap import PAGE
 
@@ -28,12 +28,18 @@ class Shares(NamedTuple):
 
 
 def share_out(seen: Sequence[Seen], now: float, config: OvercommitSection, *, most: int) -> Shares:
-    """At most ``most`` bytes: first of those who feel least, then of who has waited longest, then of the coldest."""
+    """
+    At most ``most`` bytes: first of those who feel least, then of who has waited longest, then of the coldest.
+
+    Those whose memory goes by itself share it evenly: it does so at a rate, which is costly to change.
+    """
     sizes: dict[str, int] = {}
     pauses: dict[str, Pause] = {}
-    for each in sorted(seen, key=_rank):
-        size, pauses[each.uid] = give(each, now, config)
-        size = min(size, most) // PAGE * PAGE
+    given = [(each, *give(each, now, config)) for each in sorted(seen, key=_rank)]
+    rates = sum(size for each, size, _ in given if each.selector is Selector.DAMON)
+    part = min(1.0, most / rates) if rates else 1.0
+    for each, wanted, pauses[each.uid] in given:
+        size = min(int(wanted * part) if each.selector is Selector.DAMON else wanted, most) // PAGE * PAGE
         if size > 0:
             sizes[each.uid] = size
             most -= size
@@ -48,12 +54,20 @@ def _rank(seen: Seen) -> tuple[bool, float, float, str]:
 def remember(seen: Seen, size: int, now: float, config: OvercommitSection) -> Seen:
     """The pod, asked for so much."""
     kept = seen.kept._replace(rate=0)
-    if size > 0:
-        kept = kept._replace(course=stride(kept.course, config), asked_at=now)
-        if seen.selector is Selector.DAMON:
-            # A change of rate takes DAMON seconds, so it is told powers of two only.
-            kept = kept._replace(rate=1 << int(math.log2(max(_SLOWEST_RATE, size / config.interval))))
-    return seen._replace(kept=kept)
+    if size <= 0:
+        return seen._replace(kept=kept)
+    asked = seen.offload.asked
+    if seen.selector is Selector.DAMON:
+        kept = kept._replace(rate=_rate(size / config.interval, seen.kept.rate))
+    elif kept.asked_at > float("-inf") and asked == kept.told:
+        # The last request was never made: there was no time for it, and nothing to be borne.
+        return seen._replace(kept=kept._replace(asked_at=now))
+    return seen._replace(kept=kept._replace(course=stride(kept.course, config), asked_at=now, told=asked))
+
+
+def _rate(wanted: float, before: int) -> int:
+    """A change of rate takes DAMON seconds: it is told powers of two, and no other as long as this one is near."""
+    return before if before / 2 < wanted < before * 2 else 1 << int(math.log2(max(_SLOWEST_RATE, wanted)))
 
 
 def brake(seen: Seen, pause: Pause) -> Seen:
@@ -71,10 +85,10 @@ def ask(seen: Seen, size: int, policy: str, swappiness: int | None) -> Reclaim |
 
 def empty(seen: Seen, policy: str, swappiness: int | None) -> tuple[Reclaim | None, Seen]:
     """Free what DAMON has paged out and the swap cache still holds, if that is much; and the pod, with that noted."""
-    size = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else 0
+    size, part = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else (0, 0)
     if size <= 0:
         return None, seen
-    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + math.ceil(size / FLUSH_SHARE))
+    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + part)
     reason = "what was paged out is still in the swap cache"
     reclaim = Reclaim(seen.uid, cgroup(seen.sample.cgroup or ""), size, policy, reason, swappiness)
     return reclaim, seen._replace(kept=kept)

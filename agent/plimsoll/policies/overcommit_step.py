@@ -31,9 +31,8 @@ HOLD_SECONDS = 10.0
 SHOCK_SECONDS = 60.0
 # Google's far memory: promotions of 0.2 % of the working set a minute are not felt.
 REFAULT_SHARE = 0.002
-# How long the level that hurt is not gone below again: without a selector the budget alone already takes minutes.
-FLOOR_SECONDS = 600.0
-FLOOR_SECONDS_BLIND = 120.0
+# How long the level that hurt is not gone below again, the first time.
+FLOOR_SECONDS = 120.0
 _FLOOR_SECONDS_MOST = 7200.0
 _MARGIN = 1.02
 _SAME = 0.05
@@ -139,9 +138,8 @@ def _hurt(course: Course, feeling: Feeling, config: OvercommitSection) -> Course
 def _floored(course: Course, feeling: Feeling) -> Course:
     """Remember the level. The same one again is kept for twice as long."""
     level = int(feeling.current * _MARGIN)
-    seconds = FLOOR_SECONDS if feeling.knowing else FLOOR_SECONDS_BLIND
-    if course.floor and abs(level - course.floor) <= _SAME * course.floor:
-        seconds = min(_FLOOR_SECONDS_MOST, max(seconds, 2 * course.floor_seconds))
+    same = bool(course.floor) and abs(level - course.floor) <= _SAME * course.floor
+    seconds = min(_FLOOR_SECONDS_MOST, max(FLOOR_SECONDS, 2 * course.floor_seconds if same else 0.0))
     return course._replace(floor=level, floor_until=feeling.now + seconds, floor_seconds=seconds)
 
 

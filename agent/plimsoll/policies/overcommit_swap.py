@@ -20,10 +20,12 @@ from plimsoll.policies.overcommit_ratio import Level, cap
 # All others are kept off before one is let on, also when it is all put back.
 # What is written first is put back last: a device that was off while memory came back is on again only when all limits
 # are as they were.
-DRAIN_PHASE, CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE, ACTIVATE_PHASE = 69, 70, 71, 72, 73
+MAKE_PHASE, DRAIN_PHASE, CLOSE_PHASE, POD_PHASE, CONTAINER_PHASE, ACTIVATE_PHASE = 68, 69, 70, 71, 72, 73
 # Whatever else is in use: what goes to swap goes here first.
 HIGHEST_PRIORITY = 32_767
 NAME = CHAIN = "overcommit"
+# Apart from the limits: that a device may not be turned off for lack of room is no reason to keep them.
+DEVICE_CHAIN = "overcommit.device"
 PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
 _LEAST = 16 << 20
 _HEADROOM = 1.25
@@ -55,6 +57,13 @@ def usable(device: SwapDevice, floor: float) -> int:
     return int((device.size or 0) * (1 - floor))
 
 
+def saved(offloaded: int, device: SwapDevice) -> int:
+    """Of so many bytes on the device, what is free memory for it: one that compresses keeps its part of them."""
+    if not device.in_memory or not device.used:
+        return offloaded
+    return int(offloaded * max(0.0, 1 - device.in_memory / device.used))
+
+
 def limit(
     levels: Mapping[str, Level],
     device: SwapDevice,
@@ -77,13 +86,16 @@ def limit(
     total = sum(wanted.values())
     known = dict(before.sizes)
     sizes: list[tuple[str, int]] = []
+    fairly: list[tuple[str, int]] = []
     for uid, size in sorted(wanted.items()):
         room = _room(levels[uid], keeps.get(uid, 0))
         fair = min(size if total <= most else size * most // total, room) // PAGE * PAGE
         old = known.get(uid)
         fits = old is not None and fair * _OUTGROWN <= old <= min(fair * _OVERSIZED, room)
+        fairly.append((uid, min(fair, _tight(room))))
         sizes.append((uid, old if fits and old is not None else min(_generous(fair, total, most), _tight(room))))
-    return Limits(tuple(sizes))
+    # What stood before leaves no room for who has come since.
+    return Limits(tuple(sizes if sum(size for _, size in sizes) <= most else fairly))
 
 
 def _room(level: Level, keep: int) -> int:
@@ -124,18 +136,29 @@ def swapfile_writes(others: Iterable[PodSample], low: Iterable[PodSample], devic
 
 
 def activate_write(device: SwapDevice, on_exit: OnExit) -> Write | None:
-    """
-    The device shall be in use: as it is, where it is, else before all others. ``None``: it cannot be.
-
-    In no chain: that it may not be turned off for lack of room is no reason to keep limits.
-    """
+    """The device shall be in use: as it is, where it is, else before all others. ``None``: it cannot be."""
     if device.device_path is None or not (device.active or device.headed):
         return None
     priority = HIGHEST_PRIORITY if not device.active else device.priority
     value = str(priority) if priority is not None and priority >= 0 else SWAP_AUTO
     reason = "swap of low-priority pods: overcommit.activate"
-    target = Target(TargetKind.SWAP, device.device_path)
-    return Write(target, Knob.SWAP, value, NAME, reason, on_exit, phase=ACTIVATE_PHASE)
+    # As configured: the kernel's path of a link is another one, and known only once it is in use.
+    target = Target(TargetKind.SWAP, device.path if device.path.startswith("/") else device.device_path)
+    return Write(target, Knob.SWAP, value, NAME, reason, on_exit, phase=ACTIVATE_PHASE, chain=DEVICE_CHAIN)
+
+
+def file_write(device: SwapDevice, size: int, on_exit: OnExit) -> Write | None:
+    """
+    There shall be a swap file: of ``size`` bytes where nothing is, else as it is. ``None``: it is none, or cannot be.
+
+    It is removed after it was turned off, and never before.
+    """
+    length = size // PAGE * PAGE if device.makeable else device.length
+    if length is None or device.device_path is None:
+        return None
+    reason = "swap of low-priority pods: overcommit.swapFileSize"
+    target = Target(TargetKind.SWAP, device.path)
+    return Write(target, Knob.SWAP_FILE, str(length), NAME, reason, on_exit, phase=MAKE_PHASE, chain=DEVICE_CHAIN)
 
 
 def closed(others: Iterable[PodSample]) -> bool:
@@ -147,7 +170,8 @@ def closed(others: Iterable[PodSample]) -> bool:
 def drain_write(device: str) -> Write:
     """Turn the device (its path) off, so that all it holds comes back."""
     reason = "the agent ends, and overcommit.onExit is drain"
-    return Write(Target(TargetKind.SWAP, device), Knob.SWAP, SWAP_OFF, NAME, reason, phase=DRAIN_PHASE)
+    target = Target(TargetKind.SWAP, device)
+    return Write(target, Knob.SWAP, SWAP_OFF, NAME, reason, phase=DRAIN_PHASE, chain=DEVICE_CHAIN)
 
 
 def _close(sample: PodSample, knob: Knob, value: str, policy: str) -> Write:

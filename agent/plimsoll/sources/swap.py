@@ -38,10 +38,14 @@ class Nothing:
 
 
 class SwapSource:
-    """``device`` as configured, ``None`` for none. Raises ValueError for text that names no device."""
+    """
+    ``device`` as configured, ``None`` for none. Raises ValueError for text that names no device.
 
-    def __init__(self, host: HostFs, hierarchies: Hierarchies, device: str | None) -> None:
-        self._device = None if device is None else DedicatedSwap(host, hierarchies, device)
+    ``make``: bytes of the file that is made where nothing is.
+    """
+
+    def __init__(self, host: HostFs, hierarchies: Hierarchies, device: str | None, make: int | None = None) -> None:
+        self._device = None if device is None else DedicatedSwap(host, hierarchies, device, make)
 
     def sample(self, roots: Sequence[str], pods: Sequence[PodSample], reclaimed: Reclaimed, now: float) -> NodeSwap:
         """``roots`` are the kubelet's, ``pods`` as just observed, ``now`` monotonic seconds. Raises nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 from plimsoll.model.acting import Mode, Status
 from plimsoll.model.frequency_groups import Group
 from plimsoll.status_view.fields import UNKNOWN, duration, mappings, number, text
+from plimsoll.status_view.overcommit import overcommit_lines
 
 
 def notes(document: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -45,6 +46,9 @@ def _acting(document: Mapping[str, Any]) -> Iterator[str]:
     frequency = document.get("frequency")
     if isinstance(frequency, Mapping):
         yield _frequency(frequency)
+    overcommit = document.get("overcommit")
+    if isinstance(overcommit, Mapping):
+        yield from overcommit_lines(overcommit)
     acting = document.get("acting")
     if not isinstance(acting, Mapping):
         return

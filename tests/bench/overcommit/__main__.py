@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--huge", action="store_true", help="memory in huge pages")
     parser.add_argument("--zram", action="store_true", help="swap in compressed memory, which counts as not saved")
     parser.add_argument("--operations", type=int, default=0, help="a disk that does so many a second")
+    parser.add_argument("--latency", type=int, default=0, help="a disk that answers after so many us of the guest's")
     parser.add_argument(
         "--counted", action="store_true", help="by a clock that counts instructions: repeatable, and faster where idle"
     )
@@ -58,10 +59,13 @@ def main() -> int:
         said.pods,
         said.zram,
         said.operations,
+        said.latency,
         said.basis,
         said.counted,
     )
     controllers = said.controllers.split(",")
+    if terms.counted and not (terms.zram or terms.latency):
+        parser.error("--counted goes with --zram or --latency: a disk of the host's knows nothing of that clock")
     try:
         check(controllers)
     except ValueError as error:

@@ -49,9 +49,10 @@ class Terms(NamedTuple):
     """
     What all controllers of one comparison share. ``marks`` and ``after`` in minutes.
 
-    ``pods`` of the same load; ``zram`` in place of a disk, or a disk of so many ``operations`` a second; ``basis`` as
-    the agent has it. ``counted``: the guest's clock counts instructions and jumps while it is idle, so that nobody
-    else's work is measured, and a disk's answer takes as long as the jump.
+    ``pods`` of the same load; ``zram`` in place of a disk, or a disk of so many ``operations`` a second, or the
+    kernel's own null_blk that answers after so many microseconds of ``latency``; ``basis`` as the agent has it.
+    ``counted``: the guest's clock counts instructions and jumps while it is idle, so that nobody else's work is
+    measured. A disk of the host's would answer after the jump, whenever that was: it goes with zram or ``latency``.
     """
 
     load: Load
@@ -64,6 +65,7 @@ class Terms(NamedTuple):
     pods: int = 1
     zram: bool = False
     operations: int = 0
+    latency: int = 0
     basis: str = "anon"
     counted: bool = False
 
@@ -83,7 +85,7 @@ def build(folder: Path) -> Path:
 
 def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -> tuple[Run, list[Line]]:
     """The figures, and the lines they are from."""
-    with Machine(image, kernel=terms.kernel, counted=terms.counted, memory_mb=768 + 384 * terms.pods) as guest:
+    with Machine(image, kernel=terms.kernel, counted=terms.counted, memory_mb=1024 + 512 * terms.pods) as guest:
         agent = Agent(guest, interval="2s")
         guest.push_tree(HOME, HERE / "guest")
         guest.push(f"{HOME}/workload", program.read_bytes(), 0o755)
@@ -135,6 +137,11 @@ def _prepare(guest: Machine, terms: Terms) -> str:
     if terms.zram:
         device = "/dev/zram0"
         guest.sh("modprobe zram; echo 512M > /sys/block/zram0/disksize")
+    elif terms.latency:
+        device = "/dev/nullb0"
+        # irqmode 2: answers by a timer. What is written stays in the guest's memory, in nobody's cgroup.
+        timed = f"irqmode=2 completion_nsec={1000 * terms.latency}"
+        guest.sh(f"modprobe null_blk nr_devices=1 gb=1 bs=4096 memory_backed=1 {timed}")
     else:
         device = guest.sh(f"until [ -e {SWAP} ]; do sleep 0.2; done; readlink -f {SWAP}").strip()
     guest.sh(f"mkswap {device} && swapon {device}")
@@ -197,7 +204,9 @@ def _lines(guest: Machine) -> list[Line]:
 def _wait(guest: Machine, seconds: float) -> None:
     """Until so many seconds of the guest's own clock have gone by since its first line."""
     until = _lines(guest)[0]["at"] + seconds
-    guest.sh(f"sleep $(awk '{{ left = {until} - $1; print left > 0 ? left : 0 }}' /proc/uptime)", timeout=seconds + 60)
+    guest.sh(
+        f"sleep $(awk '{{ left = {until} - $1; print (left > 0 ? left : 0) }}' /proc/uptime)", timeout=seconds + 60
+    )
 
 
 def check(controllers: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ OVERCOMMIT = Row(
         Panel(
             "Low-priority memory",
             (
+                Query(f"plimsoll_overcommit_memory_bytes{{{_NODE}}}", "{{node}} in memory, with the page cache"),
                 Query(f"plimsoll_overcommit_base_bytes{{{_NODE}}}", "{{node}} in memory"),
                 Query(f"plimsoll_overcommit_offloaded_bytes{{{_NODE}}}", "{{node}} on the device only"),
                 Query(f"plimsoll_overcommit_swap_cached_bytes{{{_NODE}}}", "{{node}} on both"),
@@ -35,8 +36,17 @@ OVERCOMMIT = Row(
                 Query(f"sum(rate(plimsoll_pod_reclaim_asked_bytes_total{{{_NODE}}}{_RATE}))", "asked"),
                 Query(f"sum(rate(plimsoll_pod_reclaim_freed_bytes_total{{{_NODE}}}{_RATE}))", "freed"),
             ),
-            "",
+            "By memory.reclaim; what DAMON pages out by itself shows in what is on the device.",
             unit="Bps",
+        ),
+        Panel(
+            "How cold memory is found",
+            (
+                Query(f"plimsoll_overcommit_selector{{{_NODE}}}", "{{node}}: {{selector}}"),
+                Query(f"plimsoll_overcommit_selector_passed_over{{{_NODE}}}", "{{node}}: not {{selector}}: {{reason}}"),
+            ),
+            "docs/policies/overcommit.md has the reasons.",
+            maximum=1,
         ),
         Panel(
             "What it costs: pods that wait for swap",
@@ -57,6 +67,12 @@ OVERCOMMIT = Row(
             (Query(f"topk(10, plimsoll_pod_refault_bytes_per_second{{{_NODE}}})", "{{namespace}}/{{pod}}"),),
             "What was moved out and is used again.",
             unit="Bps",
+        ),
+        Panel(
+            "A request now would be of",
+            (Query(f"topk(10, plimsoll_pod_reclaim_wanted_bytes{{{_NODE}}})", "{{namespace}}/{{pod}}"),),
+            "While the policy only observes, none is made.",
+            unit="bytes",
         ),
         Panel(
             "Device",

@@ -68,6 +68,7 @@ _MEMORY = Row(
             (
                 Query(f"plimsoll_pod_memory_bytes{{{_POD}}}", "{{pod}} charged"),
                 Query(f"plimsoll_pod_offloaded_bytes{{{_POD}}}", "{{pod}} on the device only"),
+                Query(f"plimsoll_pod_offloaded_limit_bytes{{{_POD}}}", "{{pod}} at most there"),
                 Query(f"plimsoll_pod_memory_floor_bytes{{{_POD}}}", "{{pod}} floor"),
             ),
             "The policy does not take its memory below the floor.",
@@ -85,10 +86,18 @@ _MEMORY = Row(
                 Query(
                     f"rate(plimsoll_pod_reclaim_asked_bytes_total{{{_POD}}}{_RATE})", "{{pod}} asked by {{selector}}"
                 ),
-                Query(f"rate(plimsoll_pod_reclaim_freed_bytes_total{{{_POD}}}{_RATE})", "{{pod}} freed"),
+                Query(
+                    f"rate(plimsoll_pod_reclaim_freed_bytes_total{{{_POD}}}{_RATE})", "{{pod}} freed by {{selector}}"
+                ),
             ),
-            "",
+            "By memory.reclaim; what DAMON pages out by itself shows in what is on the device.",
             unit="Bps",
+        ),
+        Panel(
+            "It may yet wait for swap",
+            (Query(f"plimsoll_pod_stall_budget_seconds{{{_POD}}}", "{{pod}}"),),
+            "Below 0 it has waited for more than it may, and is left alone.",
+            unit="s",
         ),
         Panel(
             "Its step, and what comes back",

@@ -9,8 +9,8 @@
 {{- end }}
 
 {{- define "plimsoll.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "plimsoll.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "plimsoll.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "plimsoll.labels" -}}
@@ -24,8 +24,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "plimsoll.metadata" -}}
-name: {{ include "plimsoll.fullname" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "plimsoll.fullname" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "plimsoll.labels" . | nindent 2 }}
 {{- end }}
@@ -34,9 +34,13 @@ labels:
 {{ default (ternary (include "plimsoll.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
+{{- define "plimsoll.registry" -}}
+{{ default .Values.image.registry (default dict .Values.global).imageRegistry }}
+{{- end }}
+
 {{- define "plimsoll.image" -}}
 {{- with .Values.image -}}
-{{ with .registry }}{{ . }}/{{ end }}{{ .repository }}
+{{ with include "plimsoll.registry" $ }}{{ . }}/{{ end }}{{ .repository }}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
 {{- end -}}
 {{- end }}
@@ -96,12 +100,15 @@ Not empty when what overcommit makes available is published on the node.
 {{- with .Values.config.overcommit }}{{ if and (eq (toString .mode) "enforce") (eq (toString .publish) "true") }}true{{ end }}{{ end }}
 {{- end }}
 
-{{/*
-Bringing memory back takes its time before anything else that the agent does in the end.
-*/}}
-{{- define "plimsoll.gracePeriod" -}}
+{{/* Not empty when memory is brought back from the swap device in the end. */}}
+{{- define "plimsoll.drains" -}}
+{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") }}true{{ end }}
+{{- end }}
+
+{{/* Seconds that this takes before anything else that the agent does in the end. */}}
+{{- define "plimsoll.drainSeconds" -}}
 {{- $drain := 0 -}}
-{{- if and (include "plimsoll.swaps" .) (eq (dig "onExit" "leave" .Values.config.overcommit) "drain") -}}
+{{- if include "plimsoll.drains" . -}}
 {{- $text := toString (dig "drainTimeout" "60s" .Values.config.overcommit) -}}
 {{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 -}}
 {{- $found := regexFind (printf "[0-9]+%s" $unit) (regexReplaceAll "[0-9]+ms" $text "") | trimSuffix $unit -}}
@@ -109,7 +116,39 @@ Bringing memory back takes its time before anything else that the agent does in 
 {{- end -}}
 {{- if regexMatch "^[0-9.]+$" $text }}{{ $drain = ceil (float64 $text) }}{{ end -}}
 {{- end -}}
-{{- add .Values.terminationGracePeriodSeconds (int $drain) -}}
+{{- int $drain -}}
+{{- end }}
+
+{{- define "plimsoll.gracePeriod" -}}
+{{- add .Values.terminationGracePeriodSeconds (include "plimsoll.drainSeconds" . | int) -}}
+{{- end }}
+
+{{/* The agent may use up its time and be killed, and then what cleans up behind it begins anew. */}}
+{{- define "plimsoll.cleanupSeconds" -}}
+{{- add .Values.postDeleteCleanup.timeoutSeconds (include "plimsoll.drainSeconds" . | int | mul 2) -}}
+{{- end }}
+
+{{/* When Kubernetes ends the hook's Job, for which Helm waits. */}}
+{{- define "plimsoll.cleanupDeadline" -}}
+{{- add (include "plimsoll.cleanupSeconds" . | int) 30 -}}
+{{- end }}
+
+{{/*
+Of the volumes that the administrator adds, those of the node itself: what they name of the namespace may be gone after an
+uninstall, and pods would wait for it.
+*/}}
+{{- define "plimsoll.extraNodeVolumes" -}}
+{{- $found := list }}
+{{- range .Values.extraVolumes }}{{ if hasKey . "hostPath" }}{{ $found = append $found . }}{{ end }}{{ end }}
+{{- toJson $found }}
+{{- end }}
+
+{{- define "plimsoll.extraNodeVolumeMounts" -}}
+{{- $names := list }}
+{{- range include "plimsoll.extraNodeVolumes" . | fromJsonArray }}{{ $names = append $names .name }}{{ end }}
+{{- $found := list }}
+{{- range .Values.extraVolumeMounts }}{{ if has .name $names }}{{ $found = append $found . }}{{ end }}{{ end }}
+{{- toJson $found }}
 {{- end }}
 
 {{- define "plimsoll.podSecurityContext" -}}
@@ -214,9 +253,10 @@ The argument of this one and of hostVolumes: the root, and whether there is anyt
 
 {{/*
 The path of the swap device of low-priority pods, if there is one; which device it is can only be told by looking at it.
+Of a file that the agent makes it is the folder: there is nothing else to mount yet.
 */}}
 {{- define "plimsoll.swapDevice" -}}
-{{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ .swapDevice }}{{ end }}{{ end }}
+{{- with .Values.config.overcommit }}{{ if and (ne (toString .mode) "off") (ne (toString .mode) "false") (hasPrefix "/" (toString .swapDevice)) }}{{ ternary (dir .swapDevice) .swapDevice (not (empty .swapFileSize)) }}{{ end }}{{ end }}
 {{- end }}
 
 {{/*
@@ -247,6 +287,8 @@ Not empty where DAMON may find the cold memory: it is told to through sysfs, whi
 - name: swap-device
   hostPath:
     path: {{ . }}
+    {{- /* Without a type, a device that is not there becomes a folder on the node. Links are followed. */}}
+    type: {{ if $.root.Values.config.overcommit.swapFileSize }}Directory{{ else }}{{ ternary "BlockDevice" "File" (hasPrefix "/dev/" .) }}{{ end }}
 {{- end }}
 {{- if include "plimsoll.damon" .root }}
 # Not the folder damon in it, which not every kernel has: the pod would not start there.
@@ -271,7 +313,7 @@ Not empty where DAMON may find the cold memory: it is told to through sysfs, whi
 {{ include "plimsoll.hostVolumes" (dict "root" . "write" (include "plimsoll.enforces" .)) }}
 - name: config
   configMap:
-    name: {{ include "plimsoll.fullname" . }}
+    name: {{ include "plimsoll.fullname" . | quote }}
 {{ include "plimsoll.tokenVolume" . }}
 {{- end }}
 
@@ -297,11 +339,13 @@ lasts an hour, in that container only.
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
-{{- with .Values.imagePullSecrets }}
+{{- with concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets }}
 imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+  {{- range . }}
+  - name: {{ kindIs "string" . | ternary . (get (kindIs "string" . | ternary dict .) "name") | quote }}
+  {{- end }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -310,6 +354,86 @@ nodeSelector:
 {{- with .Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What the agents' account may. */}}
+{{- define "plimsoll.agentRules" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- if dig "notices" "events" false .Values.config }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+{{- if dig "notices" "podConditions" false .Values.config }}
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.publishes" . }}
+- apiGroups: [""]
+  resources: [nodes/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.evicts" . }}
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+{{- end }}
+{{- end }}
+
+{{/* What is seen to after an uninstall: not empty where there may be something. */}}
+{{- define "plimsoll.cleansNodes" -}}
+{{- include "plimsoll.cleans" (list . (include "plimsoll.enforces" .)) }}
+{{- end }}
+
+{{- define "plimsoll.cleansConditions" -}}
+{{- include "plimsoll.cleans" (list . (dig "notices" "podConditions" false .Values.config)) }}
+{{- end }}
+
+{{- define "plimsoll.cleansResources" -}}
+{{- include "plimsoll.cleans" (list . (include "plimsoll.publishes" .)) }}
+{{- end }}
+
+{{- define "plimsoll.cleans" -}}
+{{- $mode := (index . 0).Values.postDeleteCleanup.mode }}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (index . 1)) }}true{{ end }}
+{{- end }}
+
+{{- define "plimsoll.cleanupName" -}}
+{{ printf "%s-cleanup" (include "plimsoll.fullname" . | trunc 55 | trimSuffix "-") }}
+{{- end }}
+
+{{- define "plimsoll.cleanupAccount" -}}
+{{ ternary (include "plimsoll.cleanupName" .) (include "plimsoll.serviceAccount" .) .Values.serviceAccount.create }}
+{{- end }}
+
+{{/* What its account may: of the namespace, where nodes are seen to, and of the cluster. */}}
+{{- define "plimsoll.cleanupRules" -}}
+- apiGroups: [apps]
+  resources: [daemonsets]
+  resourceNames: [{{ include "plimsoll.cleanupName" . }}]
+  verbs: [get]
+{{- end }}
+
+{{- define "plimsoll.cleanupClusterRules" -}}
+{{- if include "plimsoll.cleansConditions" . }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
+{{- end }}
+{{- if include "plimsoll.cleansResources" . }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [nodes/status]
+  verbs: [patch]
 {{- end }}
 {{- end }}
 
@@ -329,7 +453,7 @@ OpenShift's own judgement of pods: what those of one account may ask for, which 
 apiVersion: security.openshift.io/v1
 kind: SecurityContextConstraints
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   labels:
     {{- include "plimsoll.labels" .root | nindent 4 }}
   annotations:
@@ -347,19 +471,12 @@ allowHostIPC: false
 allowHostNetwork: false
 allowHostPID: false
 allowHostPorts: false
-{{- if include "plimsoll.swaps" .root }}
-allowPrivilegeEscalation: true
-allowPrivilegedContainer: true
-allowedCapabilities: ["*"]
+{{- $security := include "plimsoll.hostSecurityContext" .root | fromYaml }}
+allowPrivilegeEscalation: {{ $security.privileged }}
+allowPrivilegedContainer: {{ $security.privileged }}
+allowedCapabilities: {{ ternary (list "*") (dig "capabilities" "add" list $security) $security.privileged | toJson }}
 defaultAddCapabilities: []
-requiredDropCapabilities: []
-{{- else }}
-allowPrivilegeEscalation: false
-allowPrivilegedContainer: false
-allowedCapabilities: []
-defaultAddCapabilities: []
-requiredDropCapabilities: [ALL]
-{{- end }}
+requiredDropCapabilities: {{ dig "capabilities" "drop" list $security | toJson }}
 readOnlyRootFilesystem: true
 runAsUser:
   {{- toYaml .user | nindent 2 }}

@@ -15,7 +15,7 @@ from plimsoll.sources.kube.transport import Answer, Sender
 from plimsoll.sources.kube.wire import decode
 
 REQUEST_SECONDS = 10.0
-_PATCH = "application/merge-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 # A node of a thousand images comes back whole from its patch; the API server's own limit on an object is 1.5 MiB.
 _BODY_LIMIT = 4 << 20
 _SHOWN = 200
@@ -35,7 +35,7 @@ def send(sender: Sender, node_name: str, patch: Patch) -> Reply:
     """Do it. Raises nothing that a server or a network may cause."""
     path, body = request(node_name, patch)
     try:
-        answer = sender.send("PATCH", path, body, _PATCH, REQUEST_SECONDS)
+        answer = sender.send("PATCH", path, body, MERGE_PATCH, REQUEST_SECONDS)
         try:
             said = _message(answer)
         finally:

@@ -1,5 +1,5 @@
 """
-A recorded day of each kind of simulated node, and what the policies are to want of it.
+A recorded day of each kind of simulated node and one of overcommit, and what the policies are to want of them.
 
 ``python -m tests.recorded`` decides anew on the recordings there are, after a change of a policy that is meant: how the
 ``.decisions.jsonl`` files differ is what the change does to a day. With ``--record`` it records the days anew first,
@@ -29,7 +29,10 @@ from plimsoll.simulator import cast
 from plimsoll.simulator.node import Kind, SimulatedNode
 from plimsoll.simulator.workload import Workload
 from plimsoll.sources.manifests import ManifestPods
+from tests import paging_day
 
+PAGING = "paging"
+DAYS = (*Kind, PAGING)
 FOLDER = Path(__file__).parent / "fixtures" / "recordings"
 # The simulated day has two minutes.
 TICK_SECONDS, TICKS = 8.0, 14
@@ -43,14 +46,14 @@ _CONFIGURATIONS = {
 }
 
 
-def recording(kind: Kind) -> Path:
-    """The recorded day of a node."""
-    return FOLDER / f"{kind}.jsonl.gz"
+def recording(name: str) -> Path:
+    """The recorded day of a node: one of :data:`DAYS`."""
+    return FOLDER / f"{name}.jsonl.gz"
 
 
-def decisions(kind: Kind) -> Path:
+def decisions(name: str) -> Path:
     """What is wanted of it, as ``plimsoll plan --replay --format json`` tells."""
-    return FOLDER / f"{kind}.decisions.jsonl"
+    return FOLDER / f"{name}.decisions.jsonl"
 
 
 def decided(path: Path) -> Iterator[str]:
@@ -97,27 +100,29 @@ def _tell(node: SimulatedNode, folder: Path) -> None:
             os.replace(folder / "new", path)
 
 
-def record(kind: Kind) -> None:
+def record(name: str) -> None:
     """Record a day anew."""
-    recording(kind).unlink(missing_ok=True)
+    recording(name).unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Recorder(str(recording(kind)), cast.NODE_NAME, RECORD_BYTES) as recorder,
+        Recorder(str(recording(name)), cast.NODE_NAME, RECORD_BYTES) as recorder,
     ):
-        for snapshot, config in day(kind, Path(folder)):
+        seen = paging_day.day(_MORNING) if name == PAGING else day(Kind(name), Path(folder))
+        for snapshot, config in seen:
             recorder.record(snapshot, config)
         assert not recorder.stopped
-    recording(kind).chmod(0o644)
+    recording(name).chmod(0o644)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().partition("\n")[0])
     parser.add_argument("--record", action="store_true", help="record the days anew, too")
+    parser.add_argument("days", nargs="*", metavar="DAY", help=f"these only: {', '.join(DAYS)}")
     options = parser.parse_args(arguments)
-    for kind in Kind:
+    for name in options.days or DAYS:
         if options.record:
-            record(kind)
-        decisions(kind).write_text("".join(f"{line}\n" for line in decided(recording(kind))))
+            record(name)
+        decisions(name).write_text("".join(f"{line}\n" for line in decided(recording(name))))
     return 0
 
 

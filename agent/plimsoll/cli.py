@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_arguments(commands.add_parser("demo", help="a simulated node with pods, and the agent on it"))
     simulate.add_arguments(
         commands.add_parser(
-            "simulate", help="frequency groups on any machine: power and sizes, as pictures and numbers"
+            "simulate", help="frequency groups on any machine, or overcommit on a model: pictures and numbers"
         )
     )
 

@@ -15,7 +15,8 @@ from plimsoll.config.schema import Config
 from plimsoll.exporter.changes import Owner, Owners, owners_of
 from plimsoll.model.acting import Mode, Note, Report
 from plimsoll.model.eviction import Evict
-from plimsoll.model.plan import Conflict, Knob, Plan, Target, Write
+from plimsoll.model.overcommit import Overcommit, Pause
+from plimsoll.model.plan import Conflict, Knob, Plan, Reclaim, Target, Watch, Write
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.policies import registry
 
@@ -56,6 +57,28 @@ class Leaving(NamedTuple):
     evict: Evict
 
 
+class Asked(NamedTuple):
+    """Memory that is reclaimed from a pod or, with ``mode`` OBSERVE, would be."""
+
+    mode: Mode
+    reclaim: Reclaim
+
+
+class Watched(NamedTuple):
+    """What is wanted of whatever knows which memory of a pod is cold or, with ``mode`` OBSERVE, would be."""
+
+    mode: Mode
+    watch: Watch
+
+
+class Paused(NamedTuple):
+    """The pod of that UID, or all of them where there is none, is reclaimed from for another reason, or is not."""
+
+    pod: str
+    before: Pause
+    now: Pause
+
+
 class Tick(NamedTuple):
     """
     What one snapshot changed of what is wanted. ``wanted`` counts all that is, changed or not. ``leaving``: pods that
@@ -63,6 +86,9 @@ class Tick(NamedTuple):
 
     ``reports`` are of the policies that fare otherwise than in the tick before. ``noted`` begins to be true,
     ``cleared`` no longer is. ``owners`` and ``pods`` (by UID) name those of this tick and of the one before.
+
+    ``reclaims`` are of this tick. ``watches`` are new, or are told something else; those of ``unwatched`` are no longer
+    wanted. ``overcommit`` is what it came to, ``None`` where it is off; ``pauses`` began in this tick, or are over.
     """
 
     sequence: int
@@ -79,12 +105,17 @@ class Tick(NamedTuple):
     owners: Owners
     pods: Mapping[str, Owner]
     leaving: tuple[Leaving, ...] = ()
+    reclaims: tuple[Asked, ...] = ()
+    watches: tuple[Watched, ...] = ()
+    unwatched: tuple[Watched, ...] = ()
+    overcommit: Overcommit | None = None
+    pauses: tuple[Paused, ...] = ()
 
     @property
     def eventful(self) -> bool:
         """Whether anything changed."""
         changes = (self.added, self.changed, self.removed, self.reports, self.noted, self.cleared, self.conflicts)
-        return any((*changes, self.leaving))
+        return any((*changes, self.leaving, self.reclaims, self.watches, self.unwatched, self.pauses))
 
 
 class _Seen(NamedTuple):
@@ -96,6 +127,9 @@ class _Seen(NamedTuple):
     conflicts: Mapping[tuple[object, ...], Conflict] = _NOTHING
     owners: Owners = _NOTHING
     pods: Mapping[str, Owner] = _NOTHING
+    watches: Mapping[tuple[Mode, str], Watched] = _NOTHING
+    overcommit: Overcommit | None = None
+    pauses: Mapping[str, Pause] = _NOTHING
 
 
 class Replay:
@@ -136,6 +170,11 @@ class Replay:
             owners={**before.owners, **now.owners},
             pods={**before.pods, **now.pods},
             leaving=tuple(Leaving(mode, each) for mode, plan in _plans(decisions) for each in plan.evictions),
+            reclaims=tuple(Asked(mode, each) for mode, plan in _plans(decisions) for each in plan.reclaims),
+            watches=tuple(each for key, each in now.watches.items() if before.watches.get(key) != each),
+            unwatched=_only(before.watches, now.watches),
+            overcommit=now.overcommit,
+            pauses=_turns(before.pauses, now.pauses),
         )
 
     def _look(self, snapshot: Snapshot, decisions: registry.Decisions) -> _Seen:
@@ -149,7 +188,13 @@ class Replay:
             return found
         plans = _plans(decisions)
         wanted = [Wanted(mode, write) for mode, plan in plans for write in plan.writes]
+        figures = next((each.overcommit for each in decisions.reports if each.overcommit is not None), None)
+        if figures is not None and figures.pause is Pause.OFF:
+            figures = None
         return found._replace(
+            watches={(mode, each.pod): Watched(mode, each) for mode, plan in plans for each in plan.watches},
+            overcommit=figures,
+            pauses={} if figures is None else _pauses(figures),
             wanted={each.key: each for each in wanted},
             notes={Noted(report.policy, note): None for report in decisions.reports for note in report.notes},
             conflicts=_conflicts(plan for _, plan in plans),
@@ -162,6 +207,16 @@ def _plans(decisions: registry.Decisions) -> tuple[tuple[Mode, Plan], ...]:
 
 def _conflicts(plans: Iterable[Plan]) -> dict[tuple[object, ...], Conflict]:
     return {(each.kept.key, *map(_meant, each)): each for plan in plans for each in plan.conflicts}
+
+
+def _pauses(figures: Overcommit) -> dict[str, Pause]:
+    """By UID; the node's has none."""
+    return {"": figures.pause, **{each.uid: each.pause for each in figures.pods}}
+
+
+def _turns(before: Mapping[str, Pause], now: Mapping[str, Pause]) -> tuple[Paused, ...]:
+    both = ((pod, before.get(pod, Pause.NONE), now.get(pod, Pause.NONE)) for pod in {**before, **now})
+    return tuple(Paused(*each) for each in both if each[1] is not each[2])
 
 
 def _only(these: Mapping[K, V], those: Mapping[K, V]) -> tuple[V, ...]:

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 
 from plimsoll.exporter.changes import Owner, owner_of
 from plimsoll.model.acting import Mode, Report
+from plimsoll.model.overcommit import Overcommit, Pause
 from plimsoll.model.plan import Target
 from plimsoll.plan_view import beneficiary, conflict_facts, evict_facts, place, rivals, write_facts
-from plimsoll.replay import Noted, Tick, Wanted
+from plimsoll.replay import Asked, Noted, Paused, Tick, Wanted, Watched
 from plimsoll.terminal import Style, printable
 
 # Beyond it, time.gmtime() raises sooner or later.
 _YEAR_10000 = 253_402_300_800
+_MIB = 1 << 20
 
 
 def tick_lines(tick: Tick, style: Style) -> Iterator[str]:
@@ -45,12 +47,32 @@ def _lines(tick: Tick) -> Iterator[str]:
     for mode, evict in tick.leaving:
         yield f"  x {mode}  evict {evict.namespace}/{evict.name}{beneficiary(evict)}"
         yield f"      {evict.reason}"
+    yield from _overcommit_lines(tick)
     for each in tick.conflicts:
         yield f"  ! {each.kept.knob}: {rivals(each)}  {_target(each.kept.target, tick)}"
     for noted in tick.noted:
-        yield f"  {_pod(noted, tick)}  {noted.note.reason}: {noted.note.message}"
+        yield f"  {_name(noted.note.pod, tick)}  {noted.note.reason}: {noted.note.message}"
     for noted in tick.cleared:
-        yield f"  {_pod(noted, tick)}  {noted.note.reason} no longer"
+        yield f"  {_name(noted.note.pod, tick)}  {noted.note.reason} no longer"
+
+
+def _overcommit_lines(tick: Tick) -> Iterator[str]:
+    figures = tick.overcommit
+    if figures is not None and (tick.reclaims or tick.watches or tick.unwatched or tick.pauses):
+        ratio = "unknown" if figures.ratio is None else f"{figures.ratio:.3f}"
+        sizes = f"{figures.offloaded / _MIB:.1f} MiB on the device, {figures.gap / _MIB:.1f} MiB to go"
+        yield f"  overcommit: ratio {ratio} of {figures.target:g}, {sizes}"
+    for pod, before, now in tick.pauses:
+        turn = f"paused: {now}" if now is not Pause.NONE else f"{before} no longer"
+        yield f"  overcommit: {_name(pod, tick) if pod else 'all'}: {turn}"
+    for mode, watch in tick.watches:
+        rate = "halted" if watch.halt else f"{watch.rate / _MIB:g} MiB/s"
+        yield f"  o {mode}  {watch.selector}, {rate}  {_name(watch.pod, tick)}"
+    for mode, watch in tick.unwatched:
+        yield f"  o {mode}  {watch.selector} no longer  {_name(watch.pod, tick)}"
+    for mode, reclaim in tick.reclaims:
+        yield f"  < {mode}  reclaim {reclaim.size / _MIB:.1f} MiB  {_name(reclaim.pod, tick)}"
+        yield f"      {reclaim.reason}"
 
 
 def tick_facts(tick: Tick) -> dict[str, object]:
@@ -71,6 +93,11 @@ def tick_facts(tick: Tick) -> dict[str, object]:
         "notes": [_noted_facts(each, tick) for each in tick.noted],
         "notesCleared": [_noted_facts(each, tick) for each in tick.cleared],
         "conflicts": [conflict_facts(each) for each in tick.conflicts],
+        "reclaims": [_reclaim_facts(each, tick) for each in tick.reclaims],
+        "watches": [_watch_facts(each, tick) for each in tick.watches],
+        "watchesEnded": [_watch_facts(each, tick) for each in tick.unwatched],
+        "overcommit": None if tick.overcommit is None else _overcommit_facts(tick.overcommit),
+        "pauses": [_pause_facts(each, tick) for each in tick.pauses],
     }
 
 
@@ -83,6 +110,9 @@ class Summary:
         self._wishes: Counter[tuple[str, str, str]] = Counter()
         self._left: Counter[tuple[str, Mode]] = Counter()
         self._noted: Counter[tuple[str, str]] = Counter()
+        self._reclaims: Counter[tuple[str, Mode]] = Counter()
+        self._reclaimed: Counter[tuple[str, Mode]] = Counter()
+        self._paused: Counter[Pause] = Counter()
         self._fares: dict[str, Report] = {}
         self._ticks_of: Counter[tuple[str, Mode, str]] = Counter()
 
@@ -96,6 +126,10 @@ class Summary:
             self._wishes.update((each.write.policy, each.write.knob.value, sign) for each in wishes)
         self._left.update((each.evict.policy, each.mode) for each in tick.leaving)
         self._noted.update((each.policy, each.note.reason) for each in tick.noted)
+        self._reclaims.update((each.reclaim.policy, each.mode) for each in tick.reclaims)
+        for each in tick.reclaims:
+            self._reclaimed[each.reclaim.policy, each.mode] += each.reclaim.size
+        self._paused.update(each.now for each in tick.pauses if each.now is not Pause.NONE)
         self._fares.update((each.policy, each) for each in tick.reports)
         self._ticks_of.update((name, each.mode, each.status.value) for name, each in self._fares.items())
 
@@ -109,6 +143,10 @@ class Summary:
             yield f"  {policy}: {knob}: {added} added, {changed} changed, {removed} removed"
         for (policy, mode), count in sorted(self._left.items()):
             yield f"  {policy}: mode {mode}, {count} evictions"
+        for (policy, mode), count in sorted(self._reclaims.items()):
+            yield f"  {policy}: mode {mode}, {count} reclaims, {self._reclaimed[policy, mode] / _MIB:.1f} MiB asked for"
+        for pause, count in sorted(self._paused.items()):
+            yield f"  overcommit: paused: {pause}: {count} times"
         for (policy, reason), count in sorted(self._noted.items()):
             yield f"  {policy}: {reason}: {count} times"
 
@@ -118,9 +156,9 @@ def _target(target: Target, tick: Tick) -> str:
     return place(target) if owner is None else f"{'/'.join(owner)}  {place(target)}"
 
 
-def _pod(noted: Noted, tick: Tick) -> str:
-    owner = tick.pods.get(noted.note.pod)
-    return noted.note.pod if owner is None else "/".join(owner)
+def _name(uid: str, tick: Tick) -> str:
+    owner = tick.pods.get(uid)
+    return uid if owner is None else "/".join(owner)
 
 
 def _wish_facts(wanted: Wanted, tick: Tick) -> dict[str, object]:
@@ -135,6 +173,39 @@ def _noted_facts(noted: Noted, tick: Tick) -> dict[str, object]:
         **_owner_facts(tick.pods.get(noted.note.pod)),
         "reason": noted.note.reason,
         "message": noted.note.message,
+    }
+
+
+def _reclaim_facts(asked: Asked, tick: Tick) -> dict[str, object]:
+    mode, reclaim = asked
+    return {"mode": mode, **_pod_facts(reclaim.pod, tick), "bytes": reclaim.size, "swappiness": reclaim.swappiness}
+
+
+def _watch_facts(watched: Watched, tick: Tick) -> dict[str, object]:
+    mode, watch = watched
+    facts = {"selector": watch.selector, "bytesPerSecond": watch.rate, "halt": watch.halt}
+    return {"mode": mode, **_pod_facts(watch.pod, tick), **facts}
+
+
+def _pause_facts(paused: Paused, tick: Tick) -> dict[str, object]:
+    """Without a pod it is of all of them."""
+    pod = _pod_facts(paused.pod, tick) if paused.pod else {"uid": None, **_owner_facts(None)}
+    return {**pod, "before": paused.before, "now": paused.now}
+
+
+def _pod_facts(uid: str, tick: Tick) -> dict[str, object]:
+    return {"uid": uid, **_owner_facts(tick.pods.get(uid))}
+
+
+def _overcommit_facts(figures: Overcommit) -> dict[str, object]:
+    """Of all pods together."""
+    return {
+        "ratio": None if figures.ratio is None else round(figures.ratio, 4),
+        "target": figures.target,
+        "offloadedBytes": figures.offloaded,
+        "gapBytes": figures.gap,
+        "writeBudgetBytes": figures.write_budget,
+        "pause": figures.pause,
     }
 
 

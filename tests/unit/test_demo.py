@@ -9,12 +9,16 @@ import signal
 import socket
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from plimsoll.simulator import cast
 from plimsoll.simulator.agent_process import AgentProcess
 from tests.running import PROGRAM, until
+
+TARGET = cast.OVERCOMMIT["ratio"]
 
 
 class Demonstration:
@@ -145,6 +149,34 @@ def test_the_life_of_a_write(whole):
     assert [name for name, _ in stays] == (["cpu.qos_level"] if kind == "openeuler-v1" else [])
     assert files - same == sum(int(count) for _, count in stays)
     assert text.index("SIGKILL to process") < text.index("It adopted") < text.index("SIGTERM to process")
+
+
+def test_overcommit_climbs_to_its_target_and_a_pod_backs_off(start):
+    """On the kernel that can: real figures of the real agent; in the end no limit of swap is left."""
+    demo = start("--kind", "stock-v2", "--duration", 0, "--listen", "127.0.0.1:0")
+    address = demo.found(r"http://(\S+)/metrics")[1]
+    ratios: list[float] = []
+    hurt: set[str] = set()
+
+    def enough() -> bool:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        ratios.append(float((re.search(r"^plimsoll_overcommit_ratio (\S+)", text, re.MULTILINE) or ["", 1.0])[1]))
+        for line in re.findall(r"^plimsoll_pod_reclaim_paused\{(.*)\} 1", text, re.MULTILINE):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            if labels["reason"] in ("felt", "stalled", "refaults"):
+                hurt.add(labels["pod"])
+        return "notebook" in hurt and max(ratios) >= TARGET
+
+    until(enough, "a ratio at its target, and a pod that backs off", seconds=90)
+    assert min(ratios) == 1.0
+    # What is moved in one decision, and what a job that ends takes along.
+    assert max(ratios) < TARGET + 0.1
+    assert "warehouse" not in hurt
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.ended() == 0, demo.error.read_text()
+    changed, files = map(int, re.search(r"(\d+) of (\d+) control files are as they were", demo.text).groups())
+    assert changed == files
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -16,6 +16,7 @@ from plimsoll.model.acting import Mode, Note, Report, Status
 from plimsoll.model.plan import Conflict, Knob
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import CgroupState, PodSample, Snapshot
+from plimsoll.policies import overcommit_step
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.preemption import RESIZE_PAUSE_SECONDS, RESIZE_SECONDS
 from plimsoll.policies.registry import Enrolled
@@ -24,10 +25,12 @@ from plimsoll.replay import Noted, Replay, Tick
 from plimsoll.replay_view import Summary, tick_facts, tick_lines
 from plimsoll.simulator.node import Kind
 from plimsoll.terminal import Style
+from tests.fixtures import paging
 from tests.fixtures.colocated import GIB, OPENEULER_V1, STOCK_V2, UID, path, sample, snapshot
 from tests.fixtures.contended import high, low, node
 from tests.fixtures.snapshots import write
-from tests.recorded import decided, decisions, recording
+from tests.paging_day import TICKS
+from tests.recorded import DAYS, PAGING, decided, decisions, recording
 from tests.running import PROGRAM, command
 
 _ALONE = "frequency: {mode: 'off'}\novercommit: {mode: 'off'}\nioLimit: {mode: 'off'}\neviction: {mode: 'off'}\n"
@@ -54,10 +57,10 @@ def shown(tick: Tick, style: Style = Style()) -> list[str]:  # noqa: B008 - immu
     return list(tick_lines(tick, style))
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_recorded_days(kind):
+@pytest.mark.parametrize("name", DAYS)
+def test_the_recorded_days(name):
     """What is wanted of them is what is written down: `python -m tests.recorded` after a change that is meant."""
-    assert list(decided(recording(kind))) == decisions(kind).read_text().splitlines()
+    assert list(decided(recording(name))) == decisions(name).read_text().splitlines()
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -70,6 +73,33 @@ def test_the_recorded_days_have_something_to_tell(kind):
     assert sum(bool(each["added"]) for each in days) > 5
     assert sum(bool(each["removed"]) for each in days) > 5
     assert os.path.getsize(recording(kind)) <= 60_000
+
+
+def test_the_recorded_day_of_overcommit_has_something_to_tell():
+    """Trying and knowing, each reason to stop, a pod that comes and one that goes; nothing is asked for in a pause."""
+    day = [json.loads(line) for line in decisions(PAGING).read_text().splitlines()]
+    assert len(day) == TICKS
+    assert {each["mode"] for tick in day for each in tick["reclaims"]} == {"enforce"}
+    assert {each["selector"] for tick in day for each in tick["watches"]} == {"plain", "damon"}
+    assert sum(each["bytesPerSecond"] > 0 for tick in day for each in tick["watches"]) > 3
+    turns = [each["now"] for tick in day for each in tick["pauses"]]
+    told = {"probation", "felt", "stalled", "refaults", "floor", "capped", "high-pressure", "reached", ""}
+    assert told <= set(turns)
+    ratios = [(each["overcommit"] or {}).get("ratio") for each in day]
+    # Turned off in the end.
+    assert ratios[-1] is None
+    assert (ratios[0], max(filter(None, ratios))) == pytest.approx((1.0, 2.0), abs=0.05)
+    for tick in day:
+        if tick["overcommit"] is None or tick["overcommit"]["pause"]:
+            assert tick["reclaims"] == []
+    assert [each["target"].rpartition("/pod")[2] for each in day[-5]["removed"]][:2] == ["1", "3"]
+    assert os.path.getsize(recording(PAGING)) <= 20_000
+
+
+def test_the_recorded_day_knows_the_law(monkeypatch):
+    """A step that grows by a little more is another day."""
+    monkeypatch.setattr(overcommit_step, "_GROWTH", 1.31)
+    assert list(decided(recording(PAGING))) != decisions(PAGING).read_text().splitlines()
 
 
 def test_what_is_new_changes_and_goes():
@@ -225,10 +255,10 @@ def test_the_recorded_configuration_or_another_one(file, tmp_path):
 
 def test_the_same_recording_gives_the_same_output():
     """Whatever the hash seed: sets and mappings have their order from the file."""
-    for kind in Kind:
+    for name in DAYS:
         outputs = {
             subprocess.run(
-                [*PROGRAM, "plan", "--replay", recording(kind)],
+                [*PROGRAM, "plan", "--replay", recording(name)],
                 env={**os.environ, "PYTHONHASHSEED": seed},
                 capture_output=True,
                 check=True,
@@ -346,3 +376,59 @@ def test_evictions(tmp_path: Path) -> None:
         "uid": UID.format(2),
         "for": "shop/web-1",
     }
+
+
+def test_overcommit():
+    """What is asked for of whom; a watch when it is new, told a rate, or over; each pause once; and the figures."""
+    alone = _ALONE.replace("overcommit: {mode: 'off'}\n", "preemption: {mode: 'off'}\n")
+    config = parse_config(f"{alone}overcommit: {json.dumps({**paging.MINIMAL, 'probation': '10s'})}", "overcommit")
+    capabilities = ("cgroup", "kubepods", *paging.STOCK, "damon")
+
+    def seen(second: int, *pods: PodSample, damon: bool = True) -> Snapshot:
+        able = capabilities if damon else capabilities[:-1]
+        return paging.node(*pods, at=1000.0 + second, capabilities=able, total=16 * GIB)
+
+    pod, hurt = paging.low(2), paging.low(2, stalls=(0.5, 0.5))
+    snapshots = (seen(0, pod), seen(10, pod), seen(20, pod), seen(30, hurt), seen(40), seen(50, pod, damon=False))
+    first, going, same, back, gone, plain = ticks(*snapshots, config=config)
+
+    name = {"uid": UID.format(2), "namespace": "shop", "pod": "web-2"}
+    watch = {"mode": "enforce", **name, "selector": "damon", "bytesPerSecond": 0, "halt": False}
+    assert tick_facts(first)["watches"] == [watch]
+    assert tick_facts(first)["pauses"] == [{**name, "before": "", "now": "probation"}]
+    assert tick_facts(first)["overcommit"] == {
+        "ratio": 1.0,
+        "target": 2.0,
+        "offloadedBytes": 0,
+        "gapBytes": 128 * paging.MIB,
+        "writeBudgetBytes": 300 * paging.MIB,
+        "pause": "",
+    }
+    assert tick_facts(going)["watches"] == [{**watch, "bytesPerSecond": 2 * paging.MIB}]
+    assert tick_facts(going)["pauses"] == [{**name, "before": "probation", "now": ""}]
+    assert not same.eventful
+    assert tick_facts(back)["watches"] == [watch]
+    assert [each["now"] for each in tick_facts(back)["pauses"]] == ["stalled"]
+    assert shown(back)[1:] == [
+        "  overcommit: ratio 1.000 of 2, 0.0 MiB on the device, 128.0 MiB to go",
+        "  overcommit: shop/web-2: paused: stalled",
+        "  o enforce  damon, 0 MiB/s  shop/web-2",
+    ]
+    assert tick_facts(gone)["watchesEnded"] == [watch]
+    assert "  o enforce  damon no longer  shop/web-2" in shown(gone)
+    assert [each["now"] for each in tick_facts(gone)["pauses"]] == ["reached", ""]
+    assert "  overcommit: shop/web-2: stalled no longer" in shown(gone)
+    assert tick_facts(plain)["reclaims"] == []
+
+    asking = [seen(at, paging.low(2), damon=False) for at in range(0, 40, 10)]
+    *_, asked = told = ticks(*asking, config=config)
+    [reclaim] = tick_facts(asked)["reclaims"]
+    assert reclaim == {"mode": "enforce", **name, "bytes": reclaim["bytes"], "swappiness": 200}
+    size = f"{reclaim['bytes'] / paging.MIB:.1f} MiB"
+    assert f"  < enforce  reclaim {size}  shop/web-2" in shown(asked)
+    summary = Summary()
+    for tick in told:
+        summary.add(tick)
+    whole = sum(each.reclaim.size for tick in told for each in tick.reclaims) / paging.MIB
+    assert f"  overcommit: mode enforce, 3 reclaims, {whole:.1f} MiB asked for" in list(summary.lines())
+    assert "  overcommit: paused: probation: 1 times" in list(summary.lines())

@@ -123,11 +123,76 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "saved percent" in capsys.readouterr().out
 
 
+def test_overcommit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The ratio climbs to its target and no further than one decision, nobody waits until the work of one pod changes;
+    that pod has its memory back and is left alone; pictures, numbers and summary agree.
+    """
+    arguments = ["--overcommit", "--output", str(tmp_path), "--seconds", "1200"]
+    assert run(*arguments, "--format", "json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    names = ["overcommit-pod.svg", "overcommit-pods.csv", "overcommit.csv", "overcommit.svg"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == names
+    with (tmp_path / "overcommit.csv").open() as file:
+        node = list(csv.DictReader(file))
+    with (tmp_path / "overcommit-pods.csv").open() as file:
+        pods = list(csv.DictReader(file))
+    assert [int(each["second"]) for each in node] == list(range(5, 1201, 5))
+    ratios = [float(each["ratio"]) for each in node]
+    assert (ratios[0], {each["target"] for each in node}) == (1.0, {"2"})
+    assert 1.94 < ratios[-1] == pytest.approx(summary["ratio"], rel=1e-3)
+    assert max(ratios) < 2.05
+    reached = next(int(each["second"]) for each in node if each["pause"] == "reached")
+    assert summary["reached_after_seconds"] == reached < 400
+    # When the third pod has come, and when the second one's cold memory is used.
+    assert ratios[80] < ratios[78] - 0.3
+    assert ratios[166] < ratios[158] - 0.1
+    assert summary["waited_seconds_before_change"] == 0
+    changing = [each for each in pods if each["pod"] == "batch-2"]
+    assert [len(changing), len(pods)] == [240, 2 * 240 + 160]
+    back = {each["pause"] for each in changing[160:] if each["pause"] in ("felt", "stalled", "refaults")}
+    assert back
+    assert not {each["pause"] for each in changing[:160]} & {"felt", "stalled", "refaults"}
+    assert float(changing[-1]["in_memory_mib"]) >= float(changing[-1]["uses_mib"]) == 176
+    assert float(changing[-1]["waited_seconds"]) == pytest.approx(summary["waited_seconds"], abs=0.01)
+    assert summary["waited_seconds"] > 1
+    saved = sum(float(each["on_device_mib"]) for each in pods[-3:])
+    assert (saved, float(node[-1]["saved_mib"])) == pytest.approx((summary["saved_mib"],) * 2, rel=1e-3)
+    texts = {each.text or "" for each in ET.parse(tmp_path / "overcommit-pod.svg").iter(f"{SVG}text")}
+    assert {f"paused: {each}" for each in back} == {each for each in texts if "paused" in each}
+    assert run(*arguments) == 0
+    assert "reached after seconds" in capsys.readouterr().out
+
+
+def test_overcommit_with_the_agents_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another ratio, another way to find what is cold; and none at all."""
+    file = tmp_path / "plimsoll.yaml"
+    arguments = ["--overcommit", "--output", str(tmp_path), "--config", str(file), "--seconds", "600"]
+
+    def figures(section: str) -> dict[str, float | None]:
+        file.write_text(f"overcommit: {section}\n")
+        assert run(*arguments, "--format", "json") == 0
+        found: dict[str, float | None] = json.loads(capsys.readouterr().out)
+        return found
+
+    knowing, finding = (figures(f"{{ratio: 1.5, selector: {each}}}") for each in ("damon", "plain"))
+    assert (knowing["target"], knowing["ratio"]) == pytest.approx((1.5, 1.5), abs=0.05)
+    # It has to find out by trying.
+    assert (knowing["waited_seconds_before_change"] or 0) < (finding["waited_seconds_before_change"] or 0)
+    off = figures("{ratio: 1.0}")
+    assert (off["reached_after_seconds"], off["saved_mib"], off["written_mib"]) == (None, 0, 0)
+    assert run(*arguments) == 0
+    assert re.search(r"^reached after seconds +never$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_documents_pictures(tmp_path: Path) -> None:
-    """Those of docs/policies/frequency.md are what the command draws without any option."""
+    """Those of docs/policies are what the command draws without any other option."""
     assert run("--output", str(tmp_path)) == 0
     for name in ("power", "group"):
         assert (DOCS / f"policies/frequency-{name}.svg").read_text() == (tmp_path / f"{name}.svg").read_text()
+    assert run("--overcommit", "--output", str(tmp_path)) == 0
+    for name in ("overcommit", "overcommit-pod"):
+        assert (DOCS / f"policies/{name}.svg").read_text() == (tmp_path / f"{name}.svg").read_text()
 
 
 def test_the_agents_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,20 @@ CONFIG = """{
 }
 """
 
+# Where there is a swap file. In a minute it has to do what takes half an hour: larger steps, less patience, and much
+# may be written. The others' load here comes in waves of seconds: no reason to stop for a minute.
+OVERCOMMIT = {
+    "mode": "enforce",
+    "ratio": 1.1,
+    "swapDevice": "/swap.img",
+    "interval": "2s",
+    "probation": "4s",
+    "step": {"start": 0.05, "smallest": 0.01, "largest": 0.1},
+    "writeBudget": "1Gi",
+    "highPressureLimit": 1.0,
+}
+SWAP_NODE = NODE._replace(memory=32 * _GIB)
+
 PODS = (
     PodSpec(
         "shop", "web", Shape.DIURNAL, cpu=2.4, memory=1536 * _MIB, io=4e6, cpu_request=2.0,
@@ -74,3 +88,9 @@ PODS = (
     ),
     PodSpec("kube-system", "node-local-dns", Shape.STEADY, cpu=0.1, memory=64 * _MIB, cpu_request=0.1),
 )  # fmt: skip
+
+# Beside them where there is a swap file: much of their memory is not used, until one of them uses some of it again.
+HOARDERS = (
+    PodSpec("analytics", "warehouse", Shape.STEADY, cpu=0.5, memory=4 * _GIB, idle=0.7, cpu_request=0.1),
+    PodSpec("analytics", "notebook", Shape.STEADY, cpu=0.2, memory=2 * _GIB, idle=0.7, wakes=22.0, cpu_request=0.1),
+)

@@ -7,6 +7,7 @@ What is shown of the node comes from the agent over HTTP, what agents leave behi
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import threading
@@ -75,8 +76,13 @@ class Demonstration:
         self._clock = clock
         root = os.path.join(folder, "node")
         os.mkdir(root)
-        workload = Workload(cast.PODS, seed=seed)
-        self._node = SimulatedNode(root, kind, workload, cast.NODE, name=cast.NODE_NAME, seed=seed, frequencies=True)
+        # Of the two kernels the one that can be asked to reclaim, and keep a pod from swapping.
+        self._swaps = kind is Kind.STOCK_V2
+        workload = Workload((*cast.PODS, *cast.HOARDERS) if self._swaps else cast.PODS, seed=seed)
+        capacity = cast.SWAP_NODE if self._swaps else cast.NODE
+        self._node = SimulatedNode(
+            root, kind, workload, capacity, name=cast.NODE_NAME, seed=seed, frequencies=True, swap_file=self._swaps
+        )
         self._files = KnobFiles(root)
         self._api = ApiServer()
         self._known: dict[tuple[str, str], dict[str, object]] = {}
@@ -194,7 +200,8 @@ class Demonstration:
         self._agents += 1
         config = os.path.join(self._folder, "plimsoll.yaml")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(cast.CONFIG)
+            sections = {"overcommit": cast.OVERCOMMIT} if self._swaps else {}
+            json.dump({**json.loads(cast.CONFIG), **sections}, file)
         arguments = [
             *("--root", self._node.root),
             *("--state-dir", f"/{_STATE_DIRECTORY}"),

@@ -3,7 +3,7 @@ A whole node in a folder: the files an agent reads below a root, following a wor
 
 Owns the pods' books and when which file changes. It must not know time by itself (:meth:`SimulatedNode.advance` is
 told), nor Kubernetes beyond the pod objects it gives. Of what the agent writes into the folder, the CPU knobs take
-effect, its cpuset among them; memory's are kept, and change nothing.
+effect, its cpuset among them; memory's are kept, and change nothing but what is in a swap file.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from plimsoll.simulator.account import Account
 from plimsoll.simulator.contention import Capacity, contend
 from plimsoll.simulator.openeuler_v1 import OpenEulerV1
 from plimsoll.simulator.pod_object import pod_object
-from plimsoll.simulator.proc_files import ProcFiles
+from plimsoll.simulator.proc_files import DISK, ProcFiles
 from plimsoll.simulator.processors import Processors
 from plimsoll.simulator.stock_v2 import StockV2
+from plimsoll.simulator.swap_file import PATH as SWAP_PATH
+from plimsoll.simulator.swap_file import SwapFile, with_swap
 from plimsoll.simulator.tree import Tree
 from plimsoll.simulator.workload import Instance, Workload
 
@@ -38,7 +40,9 @@ class Kind(StrEnum):
 class SimulatedNode:
     """
     The node below ``root``, an empty directory. ``seed`` decides its boot ID; the workload has its own.
-    ``frequencies``: those of its CPUs can be set, and pods be kept to some of them.
+    ``frequencies``: those of its CPUs can be set, and pods be kept to some of them. ``swap_file``: all of the node's
+    swap is a file, to which goes what an agent asks for and nothing else. Raises ValueError for any other kind of node
+    than STOCK_V2.
 
     Time starts at 0 with the pods of that moment already there.
     """
@@ -53,7 +57,10 @@ class SimulatedNode:
         name: str = "node",
         seed: int = 0,
         frequencies: bool = False,
+        swap_file: bool = False,
     ) -> None:
+        if swap_file and kind is not Kind.STOCK_V2:
+            raise ValueError(f"a node of kind {kind} has no limits of swap")
         self.root = root
         self.kind = kind
         self.name = name
@@ -73,10 +80,15 @@ class SimulatedNode:
             release=self._cgroups.release,
             arguments=self._cgroups.arguments,
             resources=self._cgroups.resources,
+            swap=(SWAP_PATH, "file") if swap_file else DISK,
         )
         self._proc.boot(str(uuid.UUID(int=Random(seed).getrandbits(128), version=4)))
         self._cgroups.boot(self._groups)
         self._processors = Processors(tree, capacity.cpus, self._cgroups) if frequencies else None
+        self._swap = SwapFile(tree, self._cgroups, capacity.swap) if swap_file else None
+        if swap_file:
+            # The kernel swaps nothing of its own accord.
+            self._capacity = capacity._replace(swap=0)
         self._follow()
         self._show()
 
@@ -129,7 +141,17 @@ class SimulatedNode:
             )
             for uid, (pod, _) in self._running.items()
         }
+        if self._swap is not None:
+            demands = {
+                uid: replace(each, memory=max(0, each.memory - self._swap.swapped(uid)))
+                for uid, each in demands.items()
+            }
         uses = contend(self._capacity, demands)
+        if self._swap is not None:
+            seconds = step_ns / 1e9
+            uses = {
+                uid: with_swap(each, self._swap.live(uid, self.seconds, seconds), seconds) for uid, each in uses.items()
+            }
         if self._processors is not None:
             self._processors.spend(step_ns / 1e9, [(pod, uses[uid].cpu) for uid, (pod, _) in self._running.items()])
         for uid, (_, account) in self._running.items():
@@ -146,6 +168,8 @@ class SimulatedNode:
             pod = self._running.pop(uid)[0]
             if self._processors is not None:
                 self._processors.remove(pod)
+            if self._swap is not None:
+                self._swap.remove(uid)
             self._cgroups.remove(pod)
         for uid, pod in present.items():
             if uid not in self._running:
@@ -154,11 +178,15 @@ class SimulatedNode:
                 self._cgroups.show(pod, account)
                 if self._processors is not None:
                     self._processors.add(pod)
+                if self._swap is not None:
+                    self._swap.add(pod)
                 self._running[uid] = pod, account
 
     def _show(self) -> None:
         if self._processors is not None:
             self._processors.follow()
+        if self._swap is not None:
+            self._swap.show()
         for pod, account in self._running.values():
             self._cgroups.show(pod, account)
         self._cgroups.show_groups(self._groups)

@@ -51,14 +51,18 @@ class _Chunk:
 
 
 class PodMemoryModel:
-    """One pod. ``limit``: bytes it may have on the device; ``protected``: its own ``memory.min``."""
+    """
+    One pod. ``limit``: bytes it may have on the device; ``protected``: its own ``memory.min``. ``chunk``: bytes that
+    are used, reclaimed and read back as one; the larger, the cheaper the model.
+    """
 
-    def __init__(self, parts: Sequence[Part] = STANDARD, *, protected: int = 0) -> None:
+    def __init__(self, parts: Sequence[Part] = STANDARD, *, protected: int = 0, chunk: int = CHUNK) -> None:
         self.limit = 0
         self.stalled = 0.0
         self.refaulted = 0
         self.traffic = DeviceTraffic(0, 0)
         self.protected = protected
+        self._chunk = chunk
         self._now = 0.0
         self._selector: Selector | None = None
         self._rate = 0
@@ -67,28 +71,28 @@ class PodMemoryModel:
         self._chunks = [
             _Chunk(part.period, (part.period or 0.0) * (place * 0.6180339887 % 1.0))
             for part in parts
-            for place in range(part.size // CHUNK)
+            for place in range(part.size // self._chunk)
         ]
         self._list = deque(self._chunks)
 
     @property
     def current(self) -> int:
         """Bytes in memory."""
-        return len(self._list) * CHUNK
+        return len(self._list) * self._chunk
 
     @property
     def swapped(self) -> int:
         """Bytes on the device."""
-        return (len(self._chunks) - len(self._list)) * CHUNK
+        return (len(self._chunks) - len(self._list)) * self._chunk
 
     @property
     def needed(self) -> int:
         """Bytes that are used at all."""
-        return sum(CHUNK for each in self._chunks if each.period is not None)
+        return sum(self._chunk for each in self._chunks if each.period is not None)
 
     def phase(self, old: float | None, new: float | None, size: int) -> None:
         """From now on ``size`` bytes that were used every ``old`` seconds are used every ``new`` ones."""
-        left = size // CHUNK
+        left = size // self._chunk
         for place, each in enumerate(self._chunks):
             if left and each.period == old:
                 left -= 1
@@ -124,7 +128,7 @@ class PodMemoryModel:
                 self._list.append(each)
                 continue
             each.resident = False
-            freed += CHUNK
+            freed += self._chunk
         self.traffic = self.traffic._replace(written=self.traffic.written + freed)
         return freed
 
@@ -156,9 +160,9 @@ class PodMemoryModel:
             return
         chunk.resident = True
         self._list.append(chunk)
-        self.refaulted += CHUNK
-        self.traffic = self.traffic._replace(read=self.traffic.read + CHUNK)
-        self.stalled += CHUNK // PAGE * FAULT_SECONDS
+        self.refaulted += self._chunk
+        self.traffic = self.traffic._replace(read=self.traffic.read + self._chunk)
+        self.stalled += self._chunk // PAGE * FAULT_SECONDS
 
     def _age(self) -> None:
         self._passes.append(self._now)
@@ -169,14 +173,14 @@ class PodMemoryModel:
     def _cold(self) -> int | None:
         if self._selector is not Selector.MGLRU or len(self._passes) < AGEING_PASSES:
             return None
-        return sum(CHUNK for each in self._list if self._now - each.used >= IDLE_SECONDS)
+        return sum(self._chunk for each in self._list if self._now - each.used >= IDLE_SECONDS)
 
     def _page_out(self, size: int) -> None:
-        idle = [each for each in self._list if self._now - each.used >= DAMON_SECONDS][: size // CHUNK]
+        idle = [each for each in self._list if self._now - each.used >= DAMON_SECONDS][: size // self._chunk]
         for each in idle:
             each.resident = False
         self._list = deque(each for each in self._list if each.resident)
-        self.traffic = self.traffic._replace(written=self.traffic.written + len(idle) * CHUNK)
+        self.traffic = self.traffic._replace(written=self.traffic.written + len(idle) * self._chunk)
 
 
 def stall_rates(stalled: float, seconds: float, *, silent: bool) -> Mapping[str, tuple[float | None, float | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
+from plimsoll.model.memory import DeviceTraffic, NodeSwap, Offload, SwapDevice
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, Snapshot, SourceState
@@ -47,11 +47,28 @@ class PagingNode:
         self._stalled = dict.fromkeys(self.models, 0.0)
         self._offloads: dict[str, Offload] = {}
         self._sequence = 0
+        self._gone = DeviceTraffic(0, 0)
 
     @property
     def offloaded(self) -> int:
         """Bytes on the device."""
         return sum(each.swapped for each in self.models.values())
+
+    def add(self, pod: PodSample, model: PodMemoryModel | None = None) -> None:
+        """A pod starts; with a ``model`` where it is a low-priority one."""
+        self.pods = (*self.pods, pod)
+        if model is not None:
+            self.models[pod.pod.uid] = model
+            self._stalled[pod.pod.uid] = model.stalled
+
+    def remove(self, uid: str) -> None:
+        """A pod ends, and what it had on the device with it; what it has written there stays counted."""
+        self.pods = tuple(each for each in self.pods if each.pod.uid != uid)
+        if uid in self.models:
+            read, written = self.models[uid].traffic
+            self._gone = DeviceTraffic(self._gone.read + read, self._gone.written + written)
+        for known in (self.models, self._stalled, self._offloads):
+            known.pop(uid, None)
 
     def advance(self, seconds: float) -> Snapshot:
         """Let the pods work for a while, and look."""
@@ -63,8 +80,8 @@ class PagingNode:
         self.device = replace(
             self.device,
             used=self.offloaded,
-            read=sum(each.traffic.read for each in self.models.values()),
-            written=sum(each.traffic.written for each in self.models.values()),
+            read=self._gone.read + sum(each.traffic.read for each in self.models.values()),
+            written=self._gone.written + sum(each.traffic.written for each in self.models.values()),
         )
         node = NodeSample(memory_total_bytes=self._memory, swap=NodeSwap(self.device, dict(self._offloads)))
         source = SourceState("pods", ok=True, complete=True, age_seconds=0.0)

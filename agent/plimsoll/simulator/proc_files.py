@@ -10,20 +10,34 @@ from plimsoll.simulator.account import Account
 from plimsoll.simulator.contention import Capacity
 from plimsoll.simulator.tree import Tree
 
+DISK = ("/dev/vdb", "partition")
+"""What the node swaps to."""
+
 _NO_LINE = "avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
 
 
 class ProcFiles:
-    """``resources`` are the names below ``/proc/pressure`` this kernel has, ``stat`` not among them."""
+    """
+    ``resources`` are the names below ``/proc/pressure`` this kernel has, ``stat`` not among them. ``swap``: what the
+    swap is on, and whether that is a ``partition`` or a ``file``.
+    """
 
     def __init__(
-        self, tree: Tree, capacity: Capacity, *, release: str, arguments: str, resources: Sequence[str]
+        self,
+        tree: Tree,
+        capacity: Capacity,
+        *,
+        release: str,
+        arguments: str,
+        resources: Sequence[str],
+        swap: tuple[str, str] = DISK,
     ) -> None:
         self._tree = tree
         self._capacity = capacity
         self._release = release
         self._arguments = arguments
         self._resources = tuple(resources)
+        self._swap, self._swap_kind = swap
 
     def boot(self, boot_id: str) -> None:
         """The files that never change."""
@@ -57,5 +71,5 @@ class ProcFiles:
         self._tree.put(
             "proc/swaps",
             "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
-            f"/dev/vdb                                partition\t{swap // 1024}\t\t{used:012d}\t\t-2\n",
+            f"{self._swap:<40}{self._swap_kind}\t{swap // 1024}\t\t{used:012d}\t\t-2\n",
         )

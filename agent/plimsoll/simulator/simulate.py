@@ -1,8 +1,9 @@
 """
-``plimsoll simulate``: what frequency groups come to on a machine of any description, as pictures and numbers.
+``plimsoll simulate``: what a policy comes to without a node, as pictures and numbers.
 
-Two questions: what lowering the low group's frequency saves, by a model of power, and how the high group's size follows
-use, by the policy the agent runs. Touches nothing but the folder it writes to.
+Of frequency groups, on a machine of any description: what lowering the low group's frequency saves, by a model of
+power, and how the high group's size follows use. Of overcommit: how the ratio climbs, and how a pod backs off. Both by
+the policies the agent runs. Touches nothing but the folder it writes to.
 """
 
 from __future__ import annotations
@@ -13,19 +14,32 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from plimsoll.config.loader import load_config
 from plimsoll.config.machine import Machine, load_machine
+from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.config.schema import Config
 from plimsoll.policies.frequency_ceiling import low_ceiling
 from plimsoll.simulator.chart import Axis, Chart, Line, svg
+from plimsoll.simulator.paging_charts import (
+    NODE_COLUMNS,
+    POD_COLUMNS,
+    figures_of,
+    node_rows,
+    pod_chart,
+    pod_rows,
+    ratio_chart,
+)
+from plimsoll.simulator.paging_trial import trial
 from plimsoll.simulator.power import Load, Point, curve, units
 from plimsoll.simulator.replay import Second, replay
 from plimsoll.simulator.traces import SHAPES, trace
 
 EX_OK = 0
-_SECONDS = 7200
+_SECONDS, _OVERCOMMIT_SECONDS = 7200, 1800
+# What docs/policies/overcommit.md calls a whole configuration.
+_OVERCOMMIT: Mapping[str, object] = {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb"}
 # A curve of hours has more points than a picture has pixels.
 _POINTS = 900
 
@@ -35,7 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="DIR", default=".", help="where the pictures and numbers go (default: here)"
     )
-    parser.add_argument("--config", metavar="FILE", help="the agent's, for its section frequency (default: built-in)")
+    parser.add_argument(
+        "--config", metavar="FILE", help="the agent's, for its section frequency or overcommit (default: built-in)"
+    )
+    parser.add_argument(
+        "--overcommit",
+        action="store_true",
+        help="overcommit, and not frequency groups: pods on a model of paging; of the other options only --config, "
+        "--output, --seconds and --format count",
+    )
     parser.add_argument(
         "--low-group-max-mhz", type=_megahertz, metavar="N", help="the slow cores' ceiling, whatever the configuration"
     )
@@ -51,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--high-use", type=_share, default=0.65, metavar="SHARE", help="of the time they are busy")
     parser.add_argument("--low-use", type=_share, default=1.0, metavar="SHARE", help="the same of the slow ones")
     parser.add_argument("--trace", choices=sorted(SHAPES), default="diurnal", help="the load (default: %(default)s)")
-    parser.add_argument("--seconds", type=_seconds, default=_SECONDS, help="of the trace (default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        metavar="N",
+        help=f"of the trace (default: {_SECONDS}; {_OVERCOMMIT_SECONDS} with --overcommit)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="another number, another load")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.set_defaults(run=simulate)
@@ -66,11 +93,39 @@ def _megahertz(text: str) -> int:
 
 def simulate(options: argparse.Namespace) -> int:
     """
-    Write ``power.svg``, ``power.csv``, ``group.svg``, ``group.csv`` and say what they come to; exit code 0.
+    Write pictures and numbers and say what they come to; exit code 0.
 
-    Raises ConfigError for a machine or a configuration that cannot be, OSError for a file or folder that cannot be
-    used.
+    Those are ``power.svg``, ``power.csv``, ``group.svg``, ``group.csv``; of overcommit ``overcommit.svg`` and ``.csv``,
+    ``overcommit-pod.svg``, ``overcommit-pods.csv``. Raises ConfigError for a machine or a configuration that cannot be,
+    OSError for a file or folder that cannot be used.
     """
+    summary = _overcommit(options) if options.overcommit else _frequency(options)
+    if options.format == "json":
+        sys.stdout.write(json.dumps(summary, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(
+            f"{name.replace('_', ' '):<32} {'never' if value is None else format(value, 'g'):>10}\n"
+            for name, value in summary.items()
+        )
+    return EX_OK
+
+
+def _overcommit(options: argparse.Namespace) -> Mapping[str, float | None]:
+    agents = load_config(options.config).overcommit if options.config else None
+    config = agents or OvercommitSection.model_validate(_OVERCOMMIT)
+    if config.swap_device is None:
+        # The model's own, whatever it is called.
+        config = config.model_copy(update={"swap_device": _OVERCOMMIT["swapDevice"]})
+    moments = tuple(trial(config, options.seconds or _OVERCOMMIT_SECONDS))
+    os.makedirs(options.output, exist_ok=True)
+    _write(options.output, "overcommit.svg", svg(ratio_chart(moments)))
+    _write(options.output, "overcommit.csv", _csv(NODE_COLUMNS, node_rows(moments)))
+    _write(options.output, "overcommit-pod.svg", svg(pod_chart(moments)))
+    _write(options.output, "overcommit-pods.csv", _csv(POD_COLUMNS, pod_rows(moments)))
+    return figures_of(moments)
+
+
+def _frequency(options: argparse.Namespace) -> Mapping[str, float | None]:
     changes = {
         field.alias or name: getattr(options, name)
         for name, field in Machine.model_fields.items()
@@ -82,7 +137,7 @@ def simulate(options: argparse.Namespace) -> int:
         config = config.model_copy(update={"low_group_max_mhz": options.low_group_max_mhz})
     points = tuple(curve(machine, Load(options.high_share, options.high_use, options.low_use)))
     cpus = machine.packages * machine.cores * machine.threads
-    needs = [cpus * each for each in trace(options.trace, options.seconds, options.seed)]
+    needs = [cpus * each for each in trace(options.trace, options.seconds or _SECONDS, options.seed)]
     seconds = tuple(replay(needs, units(machine), config, request_cpus=sum(needs) / len(needs)))
 
     os.makedirs(options.output, exist_ok=True)
@@ -92,12 +147,7 @@ def simulate(options: argparse.Namespace) -> int:
     _write(options.output, "group.svg", svg(group_chart(cpus, options.trace, seconds)))
     rows = ((second, f"{each.need:.3f}", each.cpus, len(each.units)) for second, each in enumerate(seconds))
     _write(options.output, "group.csv", _csv(("second", "need_cpus", "high_group_cpus", "high_group_units"), rows))
-    summary = _summary(machine, points, seconds, chosen)
-    if options.format == "json":
-        sys.stdout.write(json.dumps(summary, indent=2) + "\n")
-    else:
-        sys.stdout.writelines(f"{name.replace('_', ' '):<32} {value:>10g}\n" for name, value in summary.items())
-    return EX_OK
+    return _summary(machine, points, seconds, chosen)
 
 
 def power_chart(machine: Machine, points: Sequence[Point]) -> Chart:

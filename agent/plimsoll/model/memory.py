@@ -25,11 +25,11 @@ class PodMemory:
 
     ``anon`` and ``shmem`` are what processes have mapped; ``listed``, what the kernel's lists hold for swap, has also
     what is on its way to the device. ``swapped`` is what ``memory.swap.current`` says; ``swap_cached`` of it is in
-    memory as well. ``protected``: what the pod's own ``memory.min`` and ``memory.low`` ask to be kept, the larger of
-    the two. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is known. ``refaulted``:
-    anonymous pages that were evicted and came back, as bytes. ``scanned`` and ``stolen`` count pages of direct reclaim.
-    ``oom_kills`` and ``limit_hits`` are of ``memory.events``. ``swap_traffic`` is the pod's own traffic with the swap
-    device. ``cold`` is what a selector knows to have been idle for its whole window.
+    memory as well. ``protected``: the largest of what the pod's own ``memory.min``, its ``memory.low`` and those of its
+    containers together ask to be kept. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is
+    known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``scanned`` and ``stolen`` count
+    pages of direct reclaim. ``oom_kills`` and ``limit_hits`` are of ``memory.events``. ``swap_traffic`` is the pod's
+    own traffic with the swap device. ``cold`` is what a selector knows to have been idle for its whole window.
     """
 
     current: int | None = None

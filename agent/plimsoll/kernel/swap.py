@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.proc import read_swaps
+from plimsoll.kernel.proc import Swap, read_swaps
 from plimsoll.kernel.swap_accounting import accounting
 from plimsoll.kernel.swap_dedication import SwapDedication
 from plimsoll.kernel.swap_device import (
@@ -33,6 +33,8 @@ from plimsoll.model.outcome import Outcome
 
 # Looking for a device that is not there goes through all of them.
 LOOK_SECONDS = 30.0
+# What the kernel puts after the path of what is in use as swap, and not there any more.
+_DELETED = " (deleted)"
 
 
 class DedicatedSwap:
@@ -51,6 +53,8 @@ class DedicatedSwap:
         self._due = float("-inf")
         self._foreign = ""
         self._check: tuple[object, SwapDedication] | None = None
+        # What the kernel calls it, as far as it was seen in use.
+        self._by_kernel = self._name.value
 
     def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
         """
@@ -59,6 +63,24 @@ class DedicatedSwap:
         Never raises for what the kernel may answer.
         """
         swaps = read_swaps(self._host)
+        seen = self._sample(swaps, roots, holders, now)
+        if seen.active or not any(self._is_removed(each) for each in swaps or ()):
+            return seen
+        detail = (
+            f"{self._by_kernel} was taken away while it was in use as swap. What was on it is lost: a process that "
+            "needs it is killed (SIGBUS). Until the node is restarted the kernel goes on using it, in vain, so no pod "
+            "may swap."
+        )
+        reasons, details = (SwapReason.DEVICE_REMOVED.value, *seen.reasons), (detail, *seen.details)
+        return replace(seen, removed=True, dedicated=False, reasons=reasons, details=details)
+
+    def _is_removed(self, swap: Swap) -> bool:
+        """Whether this is ours, pulled out. A file that was only unlinked works on."""
+        return swap.kind == "partition" and swap.path == f"{self._by_kernel}{_DELETED}"
+
+    def _sample(
+        self, swaps: tuple[Swap, ...] | None, roots: Sequence[str], holders: Sequence[Holder], now: float
+    ) -> SwapDevice:
         active = {} if swaps is None else {active_swap(self._host, each): each for each in swaps}
         device = self._device(active, now)
         if isinstance(device, Unidentified):
@@ -81,6 +103,7 @@ class DedicatedSwap:
         if ours is None:
             reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
+        self._by_kernel = ours.path
         # Ours may be a link, or no path at all; a container may not have the kernel's.
         path = ours.path if identity_of(self._host, ours.path) == device.identity else device.path
         seen = replace(seen, active=True, size=ours.size, used=ours.used, device_path=path, priority=ours.priority)

@@ -62,7 +62,7 @@ class SwapDevice:
     ``MAJOR:MINOR``. ``priority``: what it is used with, as the kernel prints it. ``headed``: whether mkswap was run on
     it, as far as anybody looked: while it is in use nobody does. ``dedicated`` is ``None`` while that cannot be known;
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
-    ``read`` and ``written`` count bytes since boot.
+    ``read`` and ``written`` count bytes since boot. ``removed``: it is gone, but the kernel still has it in use.
     """
 
     path: str
@@ -80,6 +80,7 @@ class SwapDevice:
     device_path: str | None = None
     priority: int | None = None
     headed: bool = False
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

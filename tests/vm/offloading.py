@@ -177,6 +177,11 @@ class Node:
         return self.guest.run(f"tail -n 5 {LOG}; ls {PODS}").stdout
 
 
+def ticks(page: Page) -> float:
+    """How often the agent has looked."""
+    return page.value("plimsoll_ticks_total")
+
+
 def offloaded(page: Page) -> float:
     """Bytes of the low-priority pod on the device, 0 before the agent has looked."""
     return sum(value for _, value in page.series("plimsoll_pod_offloaded_bytes", pod="batch"))

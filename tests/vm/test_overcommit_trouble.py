@@ -10,7 +10,7 @@ from tests.vm.agent import CONFIG, LOG
 from tests.vm.exposition import Page
 from tests.vm.image import Image
 from tests.vm.machine import Machine
-from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused, pending
+from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused, pending, ticks
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -53,10 +53,6 @@ def node(booted: Node) -> Iterator[Node]:
     yield booted
     booted.guest.throttle(SERIAL, 0)
     booted.mend()
-
-
-def ticks(page: Page) -> float:
-    return page.value("plimsoll_ticks_total")
 
 
 def dedicated(page: Page) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from tests.vm.exposition import Page
 from tests.vm.image import Image
 from tests.vm.machine import Machine
-from tests.vm.offloading import MIB, Node, offloaded
+from tests.vm.offloading import MIB, Node, offloaded, paused, ticks
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -31,6 +31,11 @@ def booted(guest_image: Image) -> Iterator[Node]:
 def node(booted: Node) -> Iterator[Node]:
     yield booted
     booted.mend()
+
+
+def used(page: Page) -> float:
+    """Bytes of the device."""
+    return sum(value for _, value in page.series("plimsoll_swap_used_bytes"))
 
 
 def selectors(page: Page) -> set[str]:
@@ -70,6 +75,27 @@ def test_by_generations_cold_memory_goes_and_hot_stays(node: Node) -> None:
     assert page.value("plimsoll_pod_reclaim_freed_bytes_total", pod="batch", selector="mglru") > 0.85 * COLD * MIB
     assert left > HOT * MIB
     assert came_back < 512
+
+
+@pytest.mark.parametrize("selector", ["mglru", "damon"])
+def test_what_a_container_asks_to_be_kept(node: Node, selector: str) -> None:
+    """Its memory.min holds, however much of the rest is known to be cold: DAMON does not heed it, the agent does."""
+    kept = (HOT + COLD // 2) * MIB
+    with node.holding(node.batch, HOT, COLD):
+        node.guest.sh(f"echo {kept} > {node.path(node.batch, node.batch.scope)}/memory.min")
+        with node.enforcing(selector=selector, ratio=3.0):
+            page = node.until(
+                lambda page: used(page) > COLD // 4 * MIB and "floor" in paused(page), "it stops", TAKES_SECONDS
+            )
+            # What would go on by itself would do so within that.
+            later = node.until(lambda now: ticks(now) > ticks(page) + 60, "time goes by")
+            left = node.number(node.batch, "memory.current")
+        # On its way to the device: to such a clock a disk is slow.
+        cached = later.value("plimsoll_overcommit_swap_cached_bytes")
+    print(f"{kept >> 20} MiB to be kept: {left / MIB:.1f} left, {cached / MIB:.1f} of it in swap cache")
+    assert selectors(page) == {selector}
+    assert page.value("plimsoll_pod_memory_floor_bytes", pod="batch") == kept
+    assert kept - 2 * MIB < left - cached < kept + 16 * MIB
 
 
 def test_without_debugfs_plain_reclaim_takes_its_place(node: Node) -> None:

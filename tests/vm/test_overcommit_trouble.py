@@ -76,10 +76,8 @@ def test_a_device_that_is_full(node: Node) -> None:
     assert page.value("plimsoll_overcommit_ratio") < 3
 
 
-@pytest.mark.parametrize("whose", ["the pod's", "its container's"])
-def test_a_pods_own_memory_min(node: Node, whose: str) -> None:
-    """The kernel would not heed the pod's; the agent does, and knows of its container's."""
-    file = "memory.min" if whose == "the pod's" else f"{node.batch.scope}/memory.min"
+def keep(node: Node, file: str) -> None:
+    """Have the agent reclaim what this memory.min of the low-priority pod leaves, and look."""
     # So little above it that one request will do: each may be felt, which takes a minute.
     with node.holding(node.batch, 16, 112):
         node.guest.sh(f"echo {110 * MIB} > {node.path(node.batch, file)}")
@@ -91,6 +89,16 @@ def test_a_pods_own_memory_min(node: Node, whose: str) -> None:
     print(f"memory.min of 110 MiB: {left / MIB:.1f} MiB left, {cached / MIB:.1f} of it in swap cache")
     assert page.value("plimsoll_pod_memory_floor_bytes", pod="batch") == 110 * MIB
     assert 108 * MIB < left < 118 * MIB + cached
+
+
+def test_a_pods_own_memory_min(node: Node) -> None:
+    """The kernel would not heed it; the agent does."""
+    keep(node, "memory.min")
+
+
+def test_a_containers_own_memory_min(node: Node) -> None:
+    """The same where nothing was asked for the pod as a whole."""
+    keep(node, f"{node.batch.scope}/memory.min")
 
 
 def test_systemd_reloading_again_and_again(node: Node) -> None:

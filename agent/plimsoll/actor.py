@@ -13,6 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from random import Random
@@ -20,9 +21,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from plimsoll.actuators.applier import Applier
+from plimsoll.actuators.doubts import doubted
 from plimsoll.actuators.evicting import Evictions, Evictor
 from plimsoll.actuators.journal import Journal, State
 from plimsoll.actuators.reclaimer import Reclaimer
+from plimsoll.actuators.standing import Place
 from plimsoll.config.schema import Config
 from plimsoll.draining import Drained, drain
 from plimsoll.kernel.cgroup import Hierarchies
@@ -154,7 +157,8 @@ class Actor:
         would_evict = decisions.observed.evictions + (decisions.plan.evictions if self._read_only else ())
         self._evictions.observe(would_evict)
         if decisions.ready:
-            answer = self._worker.call(lambda: self._carry_out(decisions), ACT_DEADLINE)
+            doubts = doubted(snapshot.pods, decisions.plan)
+            answer = self._worker.call(lambda: self._carry_out(decisions, doubts), ACT_DEADLINE)
             if isinstance(answer, Stuck):
                 stuck = answer.seconds
                 _log.warning(Event.SOURCE_STUCK, source="act", seconds=round(stuck, 1), limit="act")
@@ -247,14 +251,14 @@ class Actor:
                 results, observed = results + self._last.results, self._last.observed
         return results, observed
 
-    def _carry_out(self, decisions: registry.Decisions) -> tuple[Result, ...]:
+    def _carry_out(self, decisions: registry.Decisions, doubts: AbstractSet[Place]) -> tuple[Result, ...]:
         applier = self._applier
         if self._read_only:
             results = applier.preview(decisions.plan)
         else:
             if self._adopted is None:
                 self._adopted = applier.adopt()
-            results = applier.execute(decisions.plan)
+            results = applier.execute(decisions.plan, doubted=doubts)
         observed = self._preview(decisions.observed)
         figures = dict(applier.writes), dict(applier.drifts), dict(applier.disabled)
         self._turns.put(_Turn(results, observed, applier.held, *figures))

@@ -354,6 +354,28 @@ def test_a_device_that_comes_and_goes(node: Node) -> None:
     assert judged(node.sample(LOOK_SECONDS + 1)) == (None, ("device-missing",))
 
 
+@pytest.mark.parametrize(("name", "why"), [("LABEL=batch", "device-missing"), ("/swapfile", "not-active")])
+def test_a_device_that_is_pulled_out(node: Node, name: str, why: str) -> None:
+    """
+    The kernel has it in use for ever after: said, also with another one in its place. Not so of a disk that is not
+    ours, and of a file, which works on without a name.
+    """
+    device = DedicatedSwap(node.host, node.hierarchies, name)
+    swap.swaps(node.root, ("/swapfile", "partition", GIB_IN_KIB, 1024))
+    assert device.sample([ROOT], [], 0).active is True
+    (node.root / "swapfile").rename(node.root / "pulled")
+    if why == "not-active":
+        swap.make(node.root, "swapfile", swap.header())
+    swap.swaps(node.root, ("/swapfile\\040(deleted)", "partition", GIB_IN_KIB, 1024))
+    seen = device.sample([ROOT], [], 1)
+    assert (judged(seen), seen.active, seen.removed) == ((False, ("device-removed", why)), False, True)
+    assert "/swapfile was taken away" in seen.details[0]
+    for path, kind in (("/dev/vdz\\040(deleted)", "partition"), ("/swapfile\\040(deleted)", "file")):
+        swap.swaps(node.root, (path, kind, GIB_IN_KIB, 1024))
+        other = device.sample([ROOT], [], 2)
+        assert (judged(other), other.removed) == ((None, (why,)), False)
+
+
 @pytest.mark.parametrize("name", ["/swapfile", "LABEL=batch"])
 def test_a_device_in_use_is_not_read(node: Node, name: str) -> None:
     """What is in use is told by its number: a disk that hangs would never answer. By label it is read once."""

@@ -103,6 +103,20 @@ def test_only_at_the_interval() -> None:
     assert len(then(soon, low(), after=5.0).decision.reclaims) == 1
 
 
+def test_where_the_device_was_pulled_out() -> None:
+    """The kernel would still send memory there, so nobody may swap, of whatever priority; no memory is asked for."""
+    gone = replace(DEVICE, active=False, removed=True)
+    run = settled(low(1), low(2, reclaim=False), sample(3, Priority.HIGH), device=gone)
+    assert run.figures.pause is Pause.NO_DEVICE
+    assert not run.decision.reclaims
+    assert {(each.target.path, each.value) for each in run.decision.writes} == {
+        (each.cgroup, "0") for each in (low(1), low(2), sample(3, Priority.HIGH))
+    }
+    assert {each.reason for each in run.decision.writes} == {
+        "the swap device is gone, and the kernel would still write to it"
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "device", "capabilities", "pause", "missing"),
     [

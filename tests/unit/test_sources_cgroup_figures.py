@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.model.memory import PodMemory
 from plimsoll.model.pod import QosClass
-from plimsoll.sources.cgroups import PodCgroups, Scope
+from plimsoll.sources.cgroups import RESCAN_SECONDS, PodCgroups, Scope
 from plimsoll.sources.cgroups.cpus import CpuUse
 from plimsoll.sources.cgroups.lookup import Tracked
 from plimsoll.sources.cgroups.source import pinned
@@ -102,6 +103,53 @@ def test_what_may_be_protected_is(tmp_path: Path, text: str, protected: int) -> 
     found = sample(tmp_path, scope=Scope(memory=True)).memory
     assert found is not None
     assert found.protected == protected
+
+
+@pytest.mark.parametrize(
+    ("pod_files", "containers", "protected"),
+    [
+        # As the kubelet's MemoryQoS sets both, and as somebody does who sets the containers' only.
+        ({"memory.min": "900\n"}, [{"memory.min": "300\n"}, {"memory.min": "400\n", "memory.low": "500\n"}], 900),
+        ({"memory.min": "0\n", "memory.low": "0\n"}, [{"memory.min": "300\n"}, {"memory.low": "500\n"}], 800),
+        ({}, [{"memory.min": "300\n"}, {}], 300),
+        ({}, [{"memory.min": "max\n"}, {"memory.min": "max\n"}], (1 << 63) - 1),
+        ({}, [{"memory.min": "odd\n"}], (1 << 63) - 1),
+    ],
+)
+def test_what_containers_ask_to_be_kept(
+    tmp_path: Path, pod_files: dict[str, str], containers: list[dict[str, str]], protected: int
+) -> None:
+    """Together, if that is more than the pod's own: each by the larger of its two."""
+    folder = v2_pod(v2_node(tmp_path), 1)
+    write(folder, pod_files | {"memory.stat": STAT})
+    for number, files in enumerate(containers, start=1):
+        write(folder / f"cri-containerd-{CONTAINER.format(number)}.scope", files)
+    found = sample(tmp_path, scope=Scope(memory=True)).memory
+    assert found is not None
+    assert found.protected == protected
+
+
+def test_when_a_container_is_resized(tmp_path: Path) -> None:
+    """What it asks to be kept is known after the next look at the pod, and forgotten with its cgroup."""
+    folder = v2_pod(v2_node(tmp_path), 1)
+    container = folder / f"cri-containerd-{CONTAINER.format(1)}.scope"
+    write(container, {"memory.min": "300\n"})
+    with HostFs(str(tmp_path)) as host, Hierarchies.detect(host) as hierarchies:
+        cgroups = PodCgroups(hierarchies, BatchReader(), Scope(memory=True))
+
+        def protected(now: float) -> int:
+            (found,) = cgroups.observe([same], now)
+            assert found.memory is not None
+            return found.memory.protected
+
+        same = pod()
+        kept = [protected(0.0)]
+        write(container, {"memory.min": "400\n"})
+        kept += [protected(1.0), protected(RESCAN_SECONDS)]
+        rmtree(container)
+        kept.append(protected(2 * RESCAN_SECONDS))
+        cgroups.close()
+    assert kept == [300, 300, 400, 0]
 
 
 def test_nobody_pays_for_what_nobody_needs(tmp_path: Path) -> None:

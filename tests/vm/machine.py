@@ -221,6 +221,15 @@ class Machine:
         if told:
             raise GuestError(f"QEMU did not throttle {serial}: {told}")
 
+    def unplug(self, serial: str) -> None:
+        """Pull a disk out of the running guest, in use or not; returns when it is gone there. For good."""
+        assert self._monitor is not None
+        told = self._monitor.human(f"device_del {_slot(serial)}")
+        if told:
+            raise GuestError(f"QEMU did not take {serial} away: {told}")
+        # The guest has to let go of it first.
+        self.sh(f"until [ ! -e /dev/disk/by-id/virtio-{serial} ]; do sleep 0.1; done")
+
     def reboot(self) -> None:
         """
         What an administrator's `systemctl reboot` does; returns when the guest is up again, its disks as they were.
@@ -317,4 +326,9 @@ class Machine:
     @staticmethod
     def _disk(serial: str, path: Path, options: str) -> list[str]:
         drive = f"file={path},format=raw,if=none,id={serial},{options}"
-        return ["-drive", drive, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+        return ["-drive", drive, "-device", f"virtio-blk-pci,drive={serial},serial={serial},id={_slot(serial)}"]
+
+
+def _slot(serial: str) -> str:
+    """What QEMU calls the disk as a piece of hardware."""
+    return f"{serial}-slot"

@@ -74,7 +74,8 @@ class Node:
             if self.guest.run(f"systemctl is-active --quiet {pod.scope}").status != 0:
                 pod.start()
                 pod.wait()
-            self.guest.sh(f"echo 0 > {self.path(pod, 'memory.min')}")
+            for each in ("memory.min", f"{pod.scope}/memory.min"):
+                self.guest.sh(f"echo 0 > {self.path(pod, each)}")
 
     def page(self) -> Page:
         """Of the running agent. Raises OSError while there is none."""
@@ -119,9 +120,13 @@ class Node:
         return int(self.read(pod, f"{what}.pressure").splitlines()[0].rpartition("total=")[2]) / 1e6
 
     @contextmanager
-    def holding(self, pod: Pod, hot: int, cold: int) -> Iterator[None]:
-        """While inside, the pod has so many MiB that it uses all the time, and that it never uses again."""
-        with pod.load(str(hot), "0", str(cold), "1000", program="parts.py"):
+    def holding(self, pod: Pod, hot: int, cold: int, *, mortal: bool = False) -> Iterator[None]:
+        """
+        While inside, the pod has so many MiB that it uses all the time, and that it never uses again.
+
+        ``mortal``: unless whoever uses them is killed.
+        """
+        with pod.load(str(hot), "0", str(cold), "1000", program="parts.py", mortal=mortal):
             self.guest.sh(
                 f"until [ $(cat {self.path(pod, 'memory.current')}) -ge {(hot + cold) * MIB} ]; do sleep 0.2; done"
             )
@@ -170,6 +175,11 @@ class Node:
 
     def _log_end(self) -> str:
         return self.guest.run(f"tail -n 5 {LOG}; ls {PODS}").stdout
+
+
+def ticks(page: Page) -> float:
+    """How often the agent has looked."""
+    return page.value("plimsoll_ticks_total")
 
 
 def offloaded(page: Page) -> float:

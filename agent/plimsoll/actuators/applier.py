@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from types import MappingProxyType
 
@@ -93,14 +94,16 @@ class Applier:
             self._intake.adopt(key, record, tick)
         return self._finish(tick)
 
-    def execute(self, plan: Plan, *, releases: bool = True) -> tuple[Result, ...]:
+    def execute(
+        self, plan: Plan, *, doubted: AbstractSet[Place] = frozenset(), releases: bool = True
+    ) -> tuple[Result, ...]:
         """
         Make the node as the plan says, and put back what an earlier one wanted and this one does not.
 
-        One result for each write of the plan, and one for each knob let go of. ``releases``: not so for a plan that
-        comes beside the one carried out last.
+        One result for each write of the plan, and one for each knob let go of. ``doubted``: to be looked at, whosever
+        turn it is. ``releases``: not so for a plan that comes beside the one carried out last.
         """
-        tick = self._survey(plan, self._intake, self._standing, releases=releases)
+        tick = self._survey(plan, self._intake, self._standing, doubted=doubted, releases=releases)
         self._carry_out(tick)
         self._standing.prune(tick.wanted)
         return self._finish(tick)
@@ -141,13 +144,20 @@ class Applier:
         return self._counted(found.values())
 
     def _survey(
-        self, plan: Plan, intake: Intake, standing: Standing, *, look: bool = False, releases: bool = True
+        self,
+        plan: Plan,
+        intake: Intake,
+        standing: Standing,
+        *,
+        doubted: AbstractSet[Place] = frozenset(),
+        look: bool = False,
+        releases: bool = True,
     ) -> Tick:
         tick = Tick(self._clock())
         turn = standing.rotate(tick.now)
         for write in plan.writes:
             tick.wanted.add(write.key)
-            intake.consider(write, tick, look=look or write.key in turn)
+            intake.consider(write, tick, look=look or write.key in turn or write.key in doubted)
         for place, holding in standing.unwanted(tick.wanted) if releases else ():
             intake.release(place, holding, tick, look=look or place in turn)
         return tick

@@ -39,6 +39,8 @@ from plimsoll.model.outcome import Outcome
 
 # Looking for a device that is not there goes through all of them.
 LOOK_SECONDS = 30.0
+# What the kernel puts after the path of what is in use as swap, and not there any more.
+_DELETED = " (deleted)"
 
 
 class DedicatedSwap:
@@ -60,6 +62,8 @@ class DedicatedSwap:
         self._foreign = ""
         self._check: tuple[object, SwapDedication] | None = None
         self._file = FileTraffic(host)
+        # What the kernel calls it, as far as it was seen in use.
+        self._by_kernel = self._name.value
 
     def sample(self, roots: Sequence[str], holders: Sequence[Holder], now: float) -> SwapDevice:
         """
@@ -68,6 +72,24 @@ class DedicatedSwap:
         Never raises for what the kernel may answer.
         """
         swaps = read_swaps(self._host)
+        seen = self._sample(swaps, roots, holders, now)
+        if seen.active or not any(self._is_removed(each) for each in swaps or ()):
+            return seen
+        detail = (
+            f"{self._by_kernel} was taken away while it was in use as swap. What was on it is lost: a process that "
+            "needs it is killed (SIGBUS). Until the node is restarted the kernel goes on using it, in vain, so no pod "
+            "may swap."
+        )
+        reasons, details = (SwapReason.DEVICE_REMOVED.value, *seen.reasons), (detail, *seen.details)
+        return replace(seen, removed=True, dedicated=False, reasons=reasons, details=details)
+
+    def _is_removed(self, swap: Swap) -> bool:
+        """Whether this is ours, pulled out. A file that was only unlinked works on."""
+        return swap.kind == "partition" and swap.path == f"{self._by_kernel}{_DELETED}"
+
+    def _sample(
+        self, swaps: tuple[Swap, ...] | None, roots: Sequence[str], holders: Sequence[Holder], now: float
+    ) -> SwapDevice:
         active = {} if swaps is None else {active_swap(self._host, each): each for each in swaps}
         device = self._device(active, now)
         if isinstance(device, Unidentified):
@@ -92,6 +114,7 @@ class DedicatedSwap:
         if ours is None:
             reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
+        self._by_kernel = ours.path
         # Ours may be a link, or no path at all; a container may not have the kernel's.
         path = ours.path if identity_of(self._host, ours.path) == device.identity else device.path
         seen = replace(seen, active=True, size=ours.size, used=ours.used, device_path=path, priority=ours.priority)

@@ -10,6 +10,7 @@ class SwapReason(StrEnum):
 
     DEVICE_AMBIGUOUS = "device-ambiguous"  # several devices carry the configured UUID or label
     DEVICE_MISSING = "device-missing"
+    DEVICE_REMOVED = "device-removed"  # while it was in use, and the kernel has not let go of it
     DEVICE_UNREADABLE = "device-unreadable"
     NOT_MADE = "not-made"  # nothing is there, and the agent cannot make the file (overcommit.swapFileSize)
     NOT_ACTIVE = "not-active"  # there, but nobody has called swapon for it

@@ -25,11 +25,11 @@ class PodMemory:
 
     ``anon`` and ``shmem`` are what processes have mapped; ``listed``, what the kernel's lists hold for swap, has also
     what is on its way to the device. ``swapped`` is what ``memory.swap.current`` says; ``swap_cached`` of it is in
-    memory as well. ``protected``: what the pod's own ``memory.min`` and ``memory.low`` ask to be kept, the larger of
-    the two. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is known. ``refaulted``:
-    anonymous pages that were evicted and came back, as bytes. ``scanned`` and ``stolen`` count pages of direct reclaim.
-    ``oom_kills`` and ``limit_hits`` are of ``memory.events``. ``swap_traffic`` is the pod's own traffic with the swap
-    device. ``cold`` is what a selector knows to have been idle for its whole window.
+    memory as well. ``protected``: the largest of what the pod's own ``memory.min``, its ``memory.low`` and those of its
+    containers together ask to be kept. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is
+    known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``scanned`` and ``stolen`` count
+    pages of direct reclaim. ``oom_kills`` and ``limit_hits`` are of ``memory.events``. ``swap_traffic`` is the pod's
+    own traffic with the swap device. ``cold`` is what a selector knows to have been idle for its whole window.
     """
 
     current: int | None = None
@@ -65,6 +65,7 @@ class SwapDevice:
     then, and while it is false, ``reasons`` says why (short identifiers), with a sentence for each in ``details``.
     ``read`` and ``written`` count bytes since boot, of a file since it was first seen.
     ``in_memory``: what a compressing device takes for what it holds.
+    ``removed``: it is gone, but the kernel still has it in use.
     """
 
     path: str
@@ -85,6 +86,7 @@ class SwapDevice:
     headed: bool = False
     length: int | None = None
     makeable: bool = False
+    removed: bool = False
 
 
 class Earned(NamedTuple):

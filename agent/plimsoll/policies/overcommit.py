@@ -81,6 +81,9 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     ratio = measure(ground.levels.values(), config, reached=state.reached)
     if pause is not Pause.NONE or device is None or route is None or selector is None:
         figures = of_node(ratio, config, pause)
+        if pause is Pause.NO_DEVICE and device is not None and device.removed and route is Route.LIMIT:
+            shut = overcommit_swap.shut_writes((*ground.others, *ground.low), NAME)
+            return Decision(shut, State(), lacking=missing, overcommit=figures)
         if pause is Pause.NO_DEVICE and config.activate and device is not None and route is not None:
             wanted, closing = _activation(route, ground, device, config, state)
             return Decision(wanted, State(closing=closing), lacking=missing, overcommit=figures)

@@ -124,6 +124,13 @@ def limit_writes(others: Iterable[PodSample], low: Iterable[PodSample], limits: 
     return writes
 
 
+def shut_writes(pods: Iterable[PodSample], policy: str) -> tuple[Write, ...]:
+    """In cgroup v2: none of these pods may swap, whatever its priority."""
+    reason = "the swap device is gone, and the kernel would still write to it"
+    closed = (_close(each, Knob.MEMORY_SWAP_MAX, "0", policy) for each in pods)
+    return tuple(each._replace(reason=reason) for each in closed)
+
+
 def swapfile_writes(others: Iterable[PodSample], low: Iterable[PodSample], device: str, policy: str) -> list[Write]:
     """On openEuler, cgroup v1: children have a binding of their own, so the containers of both are written too."""
     writes: list[Write] = []

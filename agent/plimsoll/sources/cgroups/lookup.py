@@ -17,6 +17,7 @@ from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import CgroupState
 from plimsoll.sources.cgroups.cpus import CpuFiles, CpuUse
 from plimsoll.sources.cgroups.group import Group, GroupFiles
+from plimsoll.sources.cgroups.memory import ContainerProtections
 from plimsoll.sources.cgroups.stall_rates import StallRates
 from plimsoll.sources.cgroups.throttle import PodThrottle
 
@@ -32,7 +33,7 @@ class Tracked:
     What is kept of one pod. ``group`` and ``containers`` (by container ID) are open; ``scanned`` is monotonic seconds.
 
     ``kubelet_root``, ``container_cgroups`` and ``knobs`` are as in its sample. ``container_cpus``: what is written down
-    for each of its containers, where that is asked for.
+    for each of its containers, where that is asked for; so is ``protected``: the bytes they ask to be kept, together.
     """
 
     pod: Pod
@@ -45,6 +46,7 @@ class Tracked:
     container_cgroups: tuple[str, ...] = ()
     knobs: dict[Knob, str] = field(default_factory=dict)
     container_cpus: tuple[CpuSet, ...] = ()
+    protected: int = 0
     use: CpuUse = field(default_factory=CpuUse)
     throttle: PodThrottle = field(default_factory=PodThrottle)
     rates: StallRates = field(default_factory=StallRates)
@@ -58,6 +60,7 @@ class Tracked:
         self.containers = {}
         self.container_cgroups = ()
         self.container_cpus = ()
+        self.protected = 0
         self.knobs = {}
         self.use.forget()
         self.rates.forget()
@@ -72,11 +75,14 @@ class Tracked:
 class Lookup:
     """The way from pods to cgroups on this host."""
 
-    def __init__(self, hierarchies: Hierarchies, files: GroupFiles, *, cpus: bool = False) -> None:
-        """``cpus``: containers' CPU sets are wanted, too."""
+    def __init__(
+        self, hierarchies: Hierarchies, files: GroupFiles, *, cpus: bool = False, memory: bool = False
+    ) -> None:
+        """``cpus``: containers' CPU sets are wanted, too; ``memory``: what they ask to be kept of theirs."""
         self._hierarchies = hierarchies
         self._files = files
         self._cpus = CpuFiles(hierarchies) if cpus else None
+        self._protections = ContainerProtections(hierarchies) if memory else None
         self.kubepods = Kubepods.find(hierarchies)
         self._searched = float("-inf")
 
@@ -118,6 +124,8 @@ class Lookup:
         tracked.knobs = self._knobs(found.path)
         if self._cpus is not None:
             tracked.container_cpus = tuple(self._cpus.written(path) for path in tracked.container_cgroups)
+        if self._protections is not None:
+            tracked.protected = self._protections.kept(tracked.container_cgroups)
 
     def _scan_containers(self, tracked: Tracked, pod_path: str, roots: tuple[str, ...]) -> None:
         present = {each.id: each.path for each in self.kubepods.containers(pod_path)}

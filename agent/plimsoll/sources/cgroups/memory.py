@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.model.memory import PodMemory
+from plimsoll.model.outcome import Outcome
 from plimsoll.sources.cgroups.group import Group
 
 # Read as `max`: it asks for all it has to be kept.
 _ALL = (1 << 63) - 1
+_PROTECTIONS = ("memory.min", "memory.low")
+_NONE = frozenset({Outcome.GONE, Outcome.MISSING, Outcome.UNSUPPORTED})
 
 
-def pod_memory(group: Group) -> PodMemory:
-    """Of the last pass. What the kernel does not say is ``None``."""
+class ContainerProtections:
+    """What containers ask to be kept. It changes when one starts or is resized, so not every tick reads it."""
+
+    def __init__(self, hierarchies: Hierarchies) -> None:
+        # v1 protects nothing.
+        self._directory = hierarchies.unified
+
+    def kept(self, paths: Iterable[str]) -> int:
+        """Bytes that these containers together ask to be kept, by ``memory.min`` or ``memory.low``."""
+        return min(_ALL, sum(max(self._read(f"{path}/{name}") for name in _PROTECTIONS) for path in paths))
+
+    def _read(self, file: str) -> int:
+        if self._directory is None:
+            return 0
+        reading = self._directory.read(file)
+        if reading.outcome in _NONE:
+            return 0
+        text = (reading.text() or "").strip()
+        return int(text) if text.isdecimal() else _ALL
+
+
+def pod_memory(group: Group, containers: int = 0) -> PodMemory:
+    """Of the last pass. What the kernel does not say is ``None``. ``containers``: what they ask to be kept."""
     found = group.statistics("memory.stat")
     events = group.statistics("memory.events")
     refaults = found.get("total_workingset_refault_anon", found.get("workingset_refault_anon"))
@@ -30,7 +55,7 @@ def pod_memory(group: Group) -> PodMemory:
         swap_limit=group.value("memory.swap.limit"),
         swap_limited=limited,
         zswapped=found.get("zswapped"),
-        protected=max(_kept(group, "memory.min"), _kept(group, "memory.low")),
+        protected=max(containers, *(_kept(group, each) for each in _PROTECTIONS)),
         refaulted=None if refaults is None else refaults * os.sysconf("SC_PAGE_SIZE"),
         scanned=found.get("pgscan_direct"),
         stolen=found.get("pgsteal_direct"),

@@ -37,7 +37,7 @@ class PodCgroups:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lookup = Lookup(hierarchies, GroupFiles(hierarchies, reader, scope), cpus=scope.cpus)
+        self._lookup = Lookup(hierarchies, GroupFiles(hierarchies, reader, scope), cpus=scope.cpus, memory=scope.memory)
         self._cpus = CpuFiles(hierarchies)
         self._reader = reader
         self._scope = scope
@@ -114,7 +114,7 @@ class PodCgroups:
             cpu_usage=tracked.use.advance(group.cpu_usage(), interval) if self._scope.cpu_usage else None,
             cpus=self._cpus.effective(group.path) if self._scope.cpus else None,
             pinned=alone,
-            memory=pod_memory(group) if self._scope.memory else None,
+            memory=pod_memory(group, tracked.protected) if self._scope.memory else None,
         )
 
 

@@ -42,7 +42,7 @@ class Release:
         self.helm("install", CHART, "--create-namespace", config=config)
         self.wait_until_ready()
 
-    def rebooted(self, before: tuple[str, int]) -> None:
+    def restarted(self, before: tuple[str, int]) -> None:
         """Returns when the agent, whose ``restarts`` were these, is there again and scraped."""
         self._prometheus = None
         # What the API server knows of the node is from before.

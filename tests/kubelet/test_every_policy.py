@@ -104,10 +104,10 @@ def test_high_pods_have_the_fast_cpus(installed: Installed) -> None:
 
 
 def test_the_node_starts_again(installed: Installed) -> None:
-    """The kubelet brings the same pods back, the agent among them, and all is as before with no hand laid on it."""
+    """After a power cut the kubelet brings the same pods back, the agent among them, and all is as it was before."""
     before = installed.release.restarts
-    installed.guest.reboot()
-    installed.release.rebooted(before)
+    installed.guest.restart()
+    installed.release.restarted(before)
     for each in BY_NAME.values():
         installed.wait(each, "cpu.idle", "1" if each.priority == "low" else "0")
     _wait_for_steering(installed)

@@ -230,9 +230,9 @@ class Machine:
         # The guest has to let go of it first.
         self.sh(f"until [ ! -e /dev/disk/by-id/virtio-{serial} ]; do sleep 0.1; done")
 
-    def reboot(self) -> None:
+    def restart(self) -> None:
         """
-        What an administrator's `systemctl reboot` does; returns when the guest is up again, its disks as they were.
+        Cut the power when all is on the disks, and give it back; returns when the guest is up again.
 
         Raises GuestError when it does not come up.
         """
@@ -242,7 +242,8 @@ class Machine:
         before = self.sh(boot)
         # Otherwise QEMU takes any restart for the end, as after a panic.
         self._monitor.set_action(reboot="reset")
-        self.sh("systemctl reboot --no-block")
+        self.sh("sync", timeout=BOOT_SECONDS)
+        self._monitor.human("system_reset")
         try:
             self._channel.ready(BOOT_SECONDS)
             self.run("systemctl is-system-running --wait", timeout=BOOT_SECONDS)

@@ -117,7 +117,7 @@ def test_a_guest_starts_again(guest_image: Image) -> None:
     """With its disks as they were and without what was in memory; and a panic still ends it."""
     with Machine(guest_image, memory_mb=512) as guest:
         guest.sh("echo kept > /root/kept; echo lost > /run/lost; sync /root/kept")
-        guest.reboot()
+        guest.restart()
         assert guest.sh("cat /root/kept").strip() == "kept"
         assert guest.run("test -e /run/lost").status == 1
         assert guest.sh("systemctl --failed --no-legend").strip() == ""

@@ -164,9 +164,8 @@ def test_what_is_moved(
     for moment in play(lives, config, selectors, device=device, silent=silent):
         figures, plan = moment.figures, moment.plan
         gaps.append(max(0, figures.gap))
-        # What DAMON was told holds for two of these moments, and is seen in the one after. A rate is not changed as
-        # long as it is not twice what it should be.
-        most = min(MAX_TOTAL, max(gaps)) * (2 if "damon" in selectors else 1)
+        # What DAMON was told holds for two of these moments, and is seen in the one after.
+        most = min(MAX_TOTAL, max(gaps))
         assert moment.more <= most + slack
         rates = [each.rate for each in plan.watches]
         assert sum(each for each in rates if each > SLOWEST) * config.interval <= most

@@ -66,8 +66,8 @@ def remember(seen: Seen, size: int, now: float, config: OvercommitSection) -> Se
 
 
 def _rate(wanted: float, before: int) -> int:
-    """A change of rate takes DAMON seconds: it is told powers of two, and no other as long as this one is near."""
-    return before if before / 2 < wanted < before * 2 else 1 << int(math.log2(max(_SLOWEST_RATE, wanted)))
+    """A change of rate takes DAMON seconds: powers of two, not more than wanted, and more only where that is much."""
+    return before if before <= wanted < before * 3 else 1 << int(math.log2(max(_SLOWEST_RATE, wanted)))
 
 
 def brake(seen: Seen, pause: Pause) -> Seen:

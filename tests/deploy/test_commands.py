@@ -58,6 +58,10 @@ class Elsewhere(NamedTuple):
 ELSEWHERE = {
     "make demo": Elsewhere("tests/unit/test_demo.py::test_it_runs_and_ends_by_itself", "it would set up .venv anew"),
     "make test": Elsewhere("tests/deploy/test_commands.py::test_every_command_is_run", "it is what runs this"),
+    "kubectl --namespace plimsoll logs job/plimsoll-cleanup": Elsewhere(
+        "tests/deploy/test_cleanup.py::test_a_clean_up_that_failed_leaves_its_job",
+        "there is no kubelet to ask for a log; the Job that has it is there",
+    ),
     "kubectl --namespace plimsoll exec daemonset/plimsoll -- plimsoll doctor": Elsewhere(
         "tests/deploy/test_installed.py::test_nothing_is_missed_inside",
         "there is no kubelet to run it; test_commands_cluster.py has kubectl find the pod",

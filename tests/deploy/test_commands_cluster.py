@@ -43,24 +43,32 @@ def image_of(cluster) -> str:
     return container["image"]
 
 
+# The first of this file: the others find it there.
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs a kubectl")
+def test_kubectl_makes_the_namespace(cluster, shell):
+    """As a new user's first command."""
+    assert "created" in shell.run("kubectl create namespace plimsoll")
+    assert cluster.request("GET", "/api/v1/namespaces/plimsoll")["status"]["phase"] == "Active"
+
+
 def test_install_upgrade_uninstall(cluster, shell):
     """Nothing is added but the registry: the API server has what each says, one after the other."""
+    cluster.namespace("plimsoll")
     shell.run(
-        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --create-namespace"
-        " --set image.registry=REGISTRY",
+        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --set image.registry=REGISTRY",
         REGISTRY=REGISTRY,
     )
     assert image_of(cluster) == f"{REGISTRY}/plimsoll:{__version__}"
     shell.run(
-        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reuse-values"
+        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reset-then-reuse-values"
         " --set config.pressure.interval=10s"
     )
     shell.run(
-        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reuse-values"
+        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reset-then-reuse-values"
         " --set config.notices.events=true"
     )
     shell.run(
-        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reuse-values"
+        "helm upgrade plimsoll deploy/helm/plimsoll --namespace plimsoll --reset-then-reuse-values"
         " --set config.eviction.mode=enforce"
     )
     found = config(cluster)
@@ -73,20 +81,26 @@ def test_install_upgrade_uninstall(cluster, shell):
     assert cluster.request("GET", "/apis/apps/v1/namespaces/plimsoll/daemonsets")["items"] == []
 
     shell.run(
-        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --create-namespace"
+        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll"
         " --set image.registry=REGISTRY --set image.digest=sha256:…",
         **{"REGISTRY": REGISTRY, "…": "0" * 64},
     )
     assert image_of(cluster) == f"{REGISTRY}/plimsoll@sha256:{'0' * 64}"
+    shell.run(
+        "helm upgrade plimsoll NEW/deploy/helm/plimsoll --namespace plimsoll --reset-then-reuse-values"
+        " --set image.digest=sha256:…",
+        **{"NEW": REPOSITORY, "…": "1" * 64},
+    )
+    assert image_of(cluster) == f"{REGISTRY}/plimsoll@sha256:{'1' * 64}"
     shell.run("helm uninstall plimsoll --namespace plimsoll")
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs a kubectl")
 def test_kubectl_finds_the_agent(cluster, shell):
     """As far as it goes without a kubelet: the DaemonSet, its pod, and then the API server looks for the node."""
+    cluster.namespace("plimsoll")
     shell.run(
-        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --create-namespace"
-        " --set image.registry=REGISTRY",
+        "helm install plimsoll deploy/helm/plimsoll --namespace plimsoll --set image.registry=REGISTRY",
         REGISTRY=REGISTRY,
     )
     template = cluster.request("GET", DAEMON_SET)["spec"]["template"]
@@ -105,6 +119,17 @@ def test_kubectl_finds_the_agent(cluster, shell):
     )
 
     assert '"node-1" not found' in shell.run(line.strip(), code=1)
+
+    container = {"name": "x", "image": "x"}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "plimsoll-cleanup"},
+        "spec": {"template": {"spec": {"containers": [container], "restartPolicy": "Never"}}},
+    }
+    cluster.request("POST", "/apis/batch/v1/namespaces/plimsoll/jobs", job)
+    # Its pod would be a controller's to make.
+    assert "deleted" in shell.run("kubectl --namespace plimsoll delete job plimsoll-cleanup")
     shell.run("helm uninstall plimsoll --namespace plimsoll")
 
 

@@ -137,9 +137,12 @@ def _of_containers(found: dict[str, str] | Any, name: str) -> set[str]:
 
 
 def _wait_for_offload(installed: Installed) -> None:
+    # Prometheus may still show what was before the node started again; the kernel does not.
+    until(
+        lambda: int(installed.setting(COLD, "memory.swap.current")) >= 24 * MIB, "on the swap disk", OFFLOADED_SECONDS
+    )
     prometheus = installed.release.prometheus
     prometheus.wait("plimsoll_overcommit_ratio", lambda found: bool(found) and found[0][1] >= 1.4, OFFLOADED_SECONDS)
-    assert int(installed.setting(COLD, "memory.swap.current")) >= 24 * MIB
 
 
 def _wait_for_steering(installed: Installed) -> None:

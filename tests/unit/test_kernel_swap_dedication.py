@@ -17,6 +17,7 @@ from tests.fixtures.hosts import trees
 from tests.fixtures.hosts.faults import Faults
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from plimsoll.model.memory import SwapDevice
@@ -67,8 +68,10 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    return Node(tmp_path)
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    made.close()
 
 
 def judged(seen: SwapDevice) -> tuple[bool | None, tuple[str, ...]]:

@@ -262,12 +262,18 @@ def test_killed_during_a_reclaim(node: Node) -> None:
 def test_a_reclaim_that_hangs(node: Node) -> None:
     """The device does nothing any more: ticks go on, nothing is added, the end puts all limits back all the same."""
     with node.holding(node.batch, 16, 144):
-        node.configure(ratio=3.0)
+        # Small requests, as they become when the kernel finds too little, do not fill the disk's queue and end.
+        node.configure(ratio=3.0, step={"start": 0.2, "smallest": 0.2, "largest": 0.2})
         start = node.settings()
         node.agent.start()
         node.reclaiming()
         node.guest.throttle(SERIAL, 1)
-        page = node.until(lambda page: pending(page) > 0, "a reclaim is under way")
+        since: dict[float, float] = {}
+
+        def hangs(page: Page) -> bool:
+            return pending(page) > 0 and ticks(page) >= since.setdefault(asked(page), ticks(page)) + 20
+
+        page = node.until(hangs, "a reclaim hangs")
         # Longer than the look at a device is good for.
         later = node.until(lambda now: ticks(now) >= ticks(page) + 40, "ticks go on")
         assert asked(later) == asked(page)

@@ -20,7 +20,6 @@ from plimsoll.kernel.swap_device import (
     DeviceName,
     Identity,
     Kind,
-    Traffic,
     Unidentified,
     active_swap,
     identify,
@@ -105,12 +104,15 @@ class DedicatedSwap:
             in_memory=read_in_memory(self._host, device),
             length=length(self._host, device.path) if device.kind is Kind.FILE else None,
         )
-        traffic = self._traffic(device, swaps or ())
+        ours = use_of(self._host, swaps or (), device)
+        if device.kind is Kind.FILE:
+            traffic = self._file.look(alone=ours is not None and len(swaps or ()) == 1)
+        else:
+            traffic = read_traffic(self._host, device)
         if traffic is not None:
             seen = replace(seen, read=traffic.read, written=traffic.written)
         if swaps is None:
             return _doubtful(seen, SwapReason.UNREADABLE, "The active swap (/proc/swaps) cannot be read.")
-        ours = use_of(self._host, swaps, device)
         if ours is None:
             reason, detail = _idle(device, self._foreign)
             return _doubtful(seen, reason, detail)
@@ -133,11 +135,6 @@ class DedicatedSwap:
             details=verdict.details,
             backend=check.backend.value,
         )
-
-    def _traffic(self, device: Device, swaps: Sequence[Swap]) -> Traffic | None:
-        if device.kind is not Kind.FILE:
-            return read_traffic(self._host, device)
-        return self._file.look(alone=len(swaps) == 1 and use_of(self._host, swaps, device) is not None)
 
     def _device(self, active: Container[Identity | None], now: float) -> Device | Unidentified:
         found = self._found

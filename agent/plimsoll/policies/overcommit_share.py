@@ -85,7 +85,7 @@ def ask(seen: Seen, size: int, policy: str, swappiness: int | None) -> Reclaim |
 
 def empty(seen: Seen, policy: str, swappiness: int | None) -> tuple[Reclaim | None, Seen]:
     """Free what DAMON has paged out and the swap cache still holds, if that is much; and the pod, with that noted."""
-    size, part = flush(seen) if seen.selector is Selector.DAMON and not seen.offload.busy_bytes else (0, 0)
+    size, part = flush(seen) if seen.selector is Selector.DAMON else (0, 0)
     if size <= 0:
         return None, seen
     kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + part)

@@ -21,7 +21,14 @@ from plimsoll.simulator.paging_trial import STOCK, model_pod
 
 TICK_SECONDS, TICKS = 10.0, 130
 _OTHERS = {name: {"mode": "off"} for name in ("preemption", "frequency", "ioLimit", "eviction")}
-_ENFORCE = {"mode": "enforce", "ratio": 1.5, "swapDevice": "/dev/vdb", "selector": "plain", "probation": "30s"}
+_ENFORCE = {
+    "mode": "enforce",
+    "ratio": 1.5,
+    "swapDevice": "/dev/vdb",
+    "selector": "plain",
+    "probation": "30s",
+    "window": "40s",
+}
 # It begins carefully, learns by trying, is then told what is cold; in the end it is turned off.
 _CONFIGURATIONS = {
     1: {**_ENFORCE, "mode": "observe"},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plimsoll.actuators.reclaimer import Reclaimer
+from plimsoll.actuators.reclaimer import EXCESS, WRITTEN_EXCESS, Reclaimer
 from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.model.memory import Earned, Offload
@@ -164,6 +164,41 @@ def test_it_stops_when_time_is_up(node: Path) -> None:
         first, second = found.take()
         assert (first.outcome, first.freed) == (Outcome.HELD, 64 * MIB)
         assert (second.outcome, second.freed) == (Outcome.HELD, 0)
+
+
+class Swapping(Kernel):
+    """A kernel that also counts what goes to swap; ``excess``: bytes more than it was asked for, each time."""
+
+    excess = 0
+
+    def __call__(self, operation: str, path: str) -> int:
+        if operation == "write" and path.endswith("/memory.reclaim"):
+            swap = self.root / path.removeprefix(str(self.root)).lstrip("/").replace("reclaim", "swap.current")
+            swap.write_text(f"{int(swap.read_text(encoding='ascii')) + self.slice + self.excess}\n", encoding="ascii")
+        return super().__call__(operation, path)
+
+
+@pytest.mark.parametrize(
+    ("excess", "written", "outcome", "slices"),
+    [
+        (0, False, Outcome.OK, 3),
+        (EXCESS - 1, False, Outcome.OK, 3),
+        (EXCESS, False, Outcome.EXCEEDED, 1),
+        # All of it should have been there already.
+        (WRITTEN_EXCESS - 32 * MIB - 1, True, Outcome.OK, 3),
+        (WRITTEN_EXCESS - 32 * MIB, True, Outcome.EXCEEDED, 1),
+    ],
+)
+def test_more_than_asked_ends_it(node: Path, excess: int, written: bool, outcome: Outcome, slices: int) -> None:
+    """The kernel had to look far: it takes what is used next. A little more than asked for is how it always is."""
+    (node / trees.CGROUP / pod(0) / "memory.swap.current").write_text("0\n", encoding="ascii")
+    kernel = Swapping(node, Clock())
+    kernel.excess = excess
+    with reclaimer(node, kernel) as found:
+        run(found, reclaim(0, 96 * MIB)._replace(written=written))
+        (result,) = found.take()
+        assert (result.outcome, kernel.asked) == (outcome, slices)
+        assert found.offloads["uid-0"].exceeded == (outcome is Outcome.EXCEEDED)
 
 
 def test_a_pod_that_is_gone(node: Path) -> None:

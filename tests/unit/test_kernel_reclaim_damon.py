@@ -14,16 +14,18 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.reclaim.damon import CLAIM_SECONDS, FAILURES, RESTART_SECONDS, RETRY_SECONDS, DamonMemory
 from plimsoll.kernel.reclaim.damon_layout import (
-    AGE_INTERVALS,
+    INTERVAL_SECONDS,
+    MARK_QUOTA,
     MEMORY,
     MOST_REGIONS,
     REGION,
+    marking_seconds,
     memory_ranges,
     quota,
     regions,
     total,
 )
-from plimsoll.kernel.reclaim.damon_worker import BRAKE_SECONDS, REST_SECONDS, SETTLE_SECONDS
+from plimsoll.kernel.reclaim.damon_worker import BRAKE_SECONDS, MARK_SECONDS, REST_SECONDS, SETTLE_SECONDS
 from plimsoll.kernel.reclaim.kdamonds import Kdamonds
 from plimsoll.model.kdamonds import CLAIMED, NONE, UNMARKED, WORKERS
 from plimsoll.model.outcome import Outcome
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SIZE, WHOLE = 32 * MIB, 128 * MIB
 NEVER = str((1 << 32) - 1)
+MARKED = marking_seconds(WHOLE)
+AGE = 15
 
 
 def path(number: int, container: int | None = None) -> str:
@@ -57,6 +61,7 @@ class Node:
         self.now = 1000.0
         self.rates: dict[int, int] = {}
         self.halted: set[int] = set()
+        self.window = 10.0 * AGE
 
     def turn(self, seconds: float = 1.0, *, change: bool = True) -> None:
         """The act thread's part, the selector's, and what blocks, if ``change``."""
@@ -69,6 +74,7 @@ class Node:
                 "overcommit",
                 rate,
                 number in self.halted,
+                self.window,
             )
             for number, rate in self.rates.items()
         ]
@@ -79,6 +85,17 @@ class Node:
             for each in self.changes[:1]:
                 each()
             self.changes.clear()
+
+    def marked(self) -> None:
+        """Until those that were begun have marked all pages, and were told what is wanted."""
+        self.turn(MARKED)
+        for _ in self.tree.running:
+            self.turn()
+
+    def marking(self, number: int = 0) -> bool:
+        """Whether it passes by every anonymous page, and so only notes which were used."""
+        assert self.tree.told(number, "schemes/0/filters/3/type") == "anon"
+        return self.tree.told(number, "schemes/0/filters/3/matching") == "Y"
 
     def quota(self, number: int = 0) -> int:
         return int(self.tree.told(number, "schemes/0/quotas/bytes"))
@@ -172,7 +189,7 @@ def test_killed_while_claiming(root: Path, writes: int, finish: Callable[[Kdamon
 
 
 def test_a_container_has_its_own(node: Node) -> None:
-    """The one that is worth it: told its own cgroup, anonymous pages, the node's memory finely cut, age and quota."""
+    """The one that is worth it: told its own cgroup, unused anonymous pages, the node's memory finely cut."""
     node.rates[0] = 2 * MIB
     node.turn()
     assert node.tree.running == {0}
@@ -181,16 +198,54 @@ def test_a_container_has_its_own(node: Node) -> None:
     assert told(0, "schemes/0/filters/0/memcg_path") == f"/{path(0, 0)}"
     assert (told(0, "schemes/0/filters/0/type"), told(0, "schemes/0/filters/1/type")) == ("memcg", "anon")
     assert (told(0, "schemes/0/filters/0/matching"), told(0, "schemes/0/filters/1/matching")) == ("N", "N")
-    assert (node.age(), told(0, "schemes/0/access_pattern/nr_accesses/max")) == (str(AGE_INTERVALS), "0")
-    assert node.quota() == int(2 * MIB * 10 * (WHOLE / SIZE))
+    assert (told(0, "schemes/0/filters/2/type"), told(0, "schemes/0/filters/2/matching")) == ("young", "Y")
+    assert told(0, "schemes/0/access_pattern/nr_accesses/max") == "0"
     count = int(told(0, "targets/0/regions/nr_regions"))
-    assert count == 64
+    assert count == WHOLE // REGION == 256
     # No region is ever split or merged: more than half of the most, and two would be larger than the largest.
     assert count > int(told(0, "monitoring_attrs/nr_regions/max")) / 2
     assert WHOLE / int(told(0, "monitoring_attrs/nr_regions/min")) < 2 * REGION
-    assert (told(0, "targets/0/regions/0/start"), told(0, "targets/0/regions/63/end")) == ("0", str(WHOLE))
+    assert (told(0, "targets/0/regions/0/start"), told(0, "targets/0/regions/255/end")) == ("0", str(WHOLE))
     # A commit would lay them out anew.
     assert node.tree.text("0/contexts/0/targets/0/regions/nr_regions") == "0"
+
+
+def test_it_marks_all_pages_before_it_takes_any(node: Node) -> None:
+    """At first it only notes what was used, everywhere and at once; age and quota come when that is done."""
+    node.rates[0] = 2 * MIB
+    node.turn()
+    assert (node.marking(), node.age(), node.quota()) == (True, "0", MARK_QUOTA)
+    node.turn(MARKED - 1)
+    assert node.marking()
+    node.turn()
+    assert (node.marking(), node.age(), node.quota()) == (False, str(AGE), int(2 * MIB * 10 * (WHOLE / SIZE)))
+    assert node.tree.asked == [(0, "on"), (0, "commit")]
+    # What counts as cold can be said anew.
+    node.window = 61.0
+    node.turn(SETTLE_SECONDS)
+    assert node.age() == "7"
+
+
+def test_one_that_grows_is_marked_anew(node: Node) -> None:
+    """What it allocates meanwhile has to be marked too; but not for ever."""
+    usage = node.root / trees.CGROUP / path(0, 0) / "memory.current"
+    node.rates[0] = MIB
+    node.turn()
+    begun, size = node.now, SIZE
+    while node.now - begun < MARK_SECONDS:
+        size = int(size * 1.1)
+        usage.write_text(f"{size}\n", encoding="ascii")
+        node.turn(10.0)
+        assert node.marking()
+    usage.write_text(f"{2 * size}\n", encoding="ascii")
+    node.turn(MARKED)
+    assert not node.marking()
+
+
+@pytest.mark.parametrize(("whole", "intervals"), [(1 << 30, 1), (MARK_QUOTA, 1), (MARK_QUOTA + 1, 2), (32 << 30, 16)])
+def test_marking_takes_as_long_as_its_quota_needs(whole: int, intervals: int) -> None:
+    """It acts when an interval is over; told something else half an interval later, the last of them was in time."""
+    assert intervals < marking_seconds(whole) / INTERVAL_SECONDS < intervals + 1
 
 
 def test_one_begins_at_a_time_and_no_more_than_there_are(node: Node) -> None:
@@ -206,6 +261,7 @@ def test_the_slow_brake_keeps_what_is_known(node: Node) -> None:
     """A rate of 0 is told to the running kdamond, and so is the next one, after a while."""
     node.rates[0] = MIB
     node.turn()
+    node.marked()
     node.rates[0] = 0
     node.turn()
     assert (node.tree.running, node.age()) == ({0}, NEVER)
@@ -213,14 +269,15 @@ def test_the_slow_brake_keeps_what_is_known(node: Node) -> None:
     node.turn()
     assert node.age() == NEVER
     node.turn(SETTLE_SECONDS)
-    assert (node.age(), node.quota()) == (str(AGE_INTERVALS), quota(2 * MIB, SIZE, WHOLE))
-    assert node.tree.asked == [(0, "on"), (0, "commit"), (0, "commit")]
+    assert (node.age(), node.quota()) == (str(AGE), quota(2 * MIB, SIZE, WHOLE))
+    assert node.tree.asked == [(0, "on"), *([(0, "commit")] * 3)]
 
 
 def test_a_brake_that_does_not_come_through_is_replaced_by_off(node: Node) -> None:
     """Another one's change may be in the way for long: what shall not page out any more is stopped by then."""
     node.rates[0] = MIB
     node.turn()
+    node.marked()
     node.rates[0] = 0
     node.turn(change=False)
     node.turn(BRAKE_SECONDS - 1, change=False)
@@ -260,6 +317,7 @@ def test_a_number_is_not_given_away_while_it_is_being_changed(node: Node) -> Non
     """What was asked for the one before must not reach the one after."""
     node.rates[0] = MIB
     node.turn()
+    node.marked()
     node.rates[0] = 4 * MIB
     node.turn(SETTLE_SECONDS, change=False)
     (late,) = node.changes
@@ -267,10 +325,9 @@ def test_a_number_is_not_given_away_while_it_is_being_changed(node: Node) -> Non
     node.rates = {1: MIB}
     node.turn(change=False)
     late()
-    assert node.quota() == quota(MIB, SIZE, WHOLE)
+    assert node.marking()
     # And the other way round: the change had begun when the pod went.
-    node.rates[1] = 4 * MIB
-    node.turn(SETTLE_SECONDS, change=False)
+    node.turn(MARKED, change=False)
     (late,) = node.changes
     worker = node.memory._workers[0]
     worker.changing = True
@@ -287,6 +344,7 @@ def test_looking_on_has_an_end(node: Node) -> None:
     """A pod that may give nothing is looked at from the first, but not for ever, and again once it may."""
     node.rates[0] = 0
     node.turn()
+    node.marked()
     assert (node.tree.running, node.age()) == ({0}, NEVER)
     node.turn(REST_SECONDS)
     assert node.tree.running == set()
@@ -294,7 +352,8 @@ def test_looking_on_has_an_end(node: Node) -> None:
     assert node.tree.running == set()
     node.rates[0] = MIB
     node.turn()
-    assert (node.tree.running, node.age()) == ({0}, str(AGE_INTERVALS))
+    node.marked()
+    assert (node.tree.running, node.age()) == ({0}, str(AGE))
 
 
 def test_one_that_ends_by_itself_is_begun_again_later(node: Node) -> None:

@@ -123,7 +123,7 @@ class Passes(GenerationalMemory):
     """Lets the kernel do what was written to it, after each write."""
 
     def __init__(self, host: HostFs, kernel: Kernel) -> None:
-        super().__init__(host, clock=kernel.clock, interval=60, window=120, rest=300)
+        super().__init__(host, clock=kernel.clock, rest=300)
         age = self._file.age
 
         def aged(lruvec: Lruvec) -> Outcome:
@@ -156,7 +156,8 @@ def memory(tmp_path: Path, kernel: Kernel) -> Iterator[Passes]:
 
 
 def watch(*pods: str) -> list[Watch]:
-    return [Watch(f"uid-{each}", (cgroup(f"kubepods.slice/{each}"),), Selector.MGLRU, "overcommit") for each in pods]
+    plain = [Watch(f"uid-{each}", (cgroup(f"kubepods.slice/{each}"),), Selector.MGLRU, "overcommit") for each in pods]
+    return [each._replace(window=120.0) for each in plain]
 
 
 def turn(memory: Passes, kernel: Kernel, seconds: float) -> int | None:
@@ -219,13 +220,25 @@ def test_generations_of_the_kernels_own_making(memory: Passes, kernel: Kernel) -
 
 
 def test_a_rest_once_little_is_left(memory: Passes, kernel: Kernel) -> None:
-    """With less than 5 % cold the passes are far apart, so that what they find was unused for longer."""
-    kernel.groups[CONTAINER].used = 250 * PAGES
+    """With less than 2 % cold the passes are far apart, so that what they find was unused for longer."""
+    kernel.groups[CONTAINER].used = 252 * PAGES
     memory.watch(watch("pod"))
     for _ in range(80):
         turn(memory, kernel, 10)
-    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 120, 420, 720]
-    assert memory.cold("uid-pod") == 6 * MIB
+    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 120, 180, 480, 780]
+    assert memory.cold("uid-pod") == 4 * MIB
+
+
+def test_a_pod_that_was_hardly_there_at_the_first_pass(memory: Passes, kernel: Kernel) -> None:
+    """What it has allocated since is too young to be cold at the third pass, and is known at the fourth."""
+    kernel.groups[CONTAINER] = Group(42, {0: 0, 1: 0, 2: 0, 3: 0})
+    kernel.show()
+    memory.watch(watch("pod"))
+    turn(memory, kernel, 60)
+    kernel.groups[CONTAINER].generations[kernel.groups[CONTAINER].newest] += 256 * PAGES
+    kernel.groups[CONTAINER].used = 96 * PAGES
+    kernel.show()
+    assert [turn(memory, kernel, 60) for _ in range(3)] == [None, 0, 160 * MIB]
 
 
 def test_a_cgroup_made_again(memory: Passes, kernel: Kernel) -> None:
@@ -304,7 +317,15 @@ def test_reading_says_why_not(tmp_path: Path, kernel: Kernel) -> None:
         assert LruGen(host).read() is Outcome.MISSING
 
 
-def test_settings_that_make_no_sense(tmp_path: Path) -> None:
-    """A window shorter than an interval would never be over."""
-    with HostFs(str(tmp_path)) as host, pytest.raises(ValueError, match="window"):
-        GenerationalMemory(host, clock=float, interval=60, window=30)
+def test_another_window(memory: Passes, kernel: Kernel) -> None:
+    """From the next pass on; with a long one a rest is no shorter than the half of it."""
+    long = [each._replace(window=1200.0) for each in watch("pod")]
+    memory.watch(watch("pod"))
+    for _ in range(2):
+        turn(memory, kernel, 60)
+    memory.watch(long)
+    assert [turn(memory, kernel, 60) for _ in range(2)] == [None, None]
+    for _ in range(120):
+        turn(memory, kernel, 10)
+    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 120, 720, 1320]
+    assert memory.cold("uid-pod") == 160 * MIB

@@ -10,7 +10,7 @@ import pytest
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.kdamonds import CLAIMED
-from plimsoll.model.memory import DeviceTraffic, Offload, SwapDevice
+from plimsoll.model.memory import Offload, SwapDevice
 from plimsoll.model.overcommit import Overcommit, Pause
 from plimsoll.model.plan import Knob, Reclaim, Selector, Watch
 from plimsoll.model.pod import Priority
@@ -48,8 +48,13 @@ def settled(
     device: SwapDevice | None = DEVICE,
     capabilities: tuple[str, ...] = STOCK,
     total: int = 64 * GIB,
+    looked: bool = True,
 ) -> Run:
-    """The decision of the moment when these pods have been there for so long, unchanged, and were never asked yet."""
+    """
+    The decision of the moment when these pods have been there for so long, unchanged, and were never asked yet.
+
+    ``looked``: as if the kernel had been made to look at all of their memory nevertheless.
+    """
     config = section() if config is None else config
     state, at = State(), 1000.0
     decision = decide(node(*pods, at=at, device=device, capabilities=capabilities, total=total), config, state)
@@ -60,6 +65,11 @@ def settled(
         decision = decide(
             node(*pods, at=at, device=held, capabilities=capabilities, total=total), config, decision.state
         )
+    if looked:
+        known = tuple(
+            (uid, each._replace(course=each.course._replace(looked=True))) for uid, each in decision.state.pods
+        )
+        decision = replace(decision, state=decision.state._replace(pods=known))
     return then(Run(decision, at), *pods, config=config, device=device, capabilities=capabilities, total=total)
 
 
@@ -91,6 +101,39 @@ def test_the_first_request() -> None:
     assert watch.pod == UID.format(1)
     assert [each.path for each in watch.targets] == [path(1), f"{path(1)}/c0.scope"]
     assert (watch.selector, watch.rate) == (Selector.PLAIN, 0)
+
+
+def test_the_first_request_is_to_make_the_kernel_look() -> None:
+    """As small as can be; then the pod has the window to use again what it uses, and the usual step comes after it."""
+    run = settled(low(), looked=False)
+    assert run.decision.reclaims[0].size == 2 * PAGE
+    for _ in range(17):
+        run = then(run, low(), offloads={UID.format(1): Offload(asked=2 * PAGE)})
+        assert (run.pause(), run.decision.reclaims) == (Pause.LOOKING, ())
+    run = then(run, low(), offloads={UID.format(1): Offload(asked=2 * PAGE)})
+    assert run.decision.reclaims[0].size == int(1.28 * MIB) // PAGE * PAGE
+
+
+@pytest.mark.parametrize("capability", ["lru-gen", "damon"])
+def test_who_knows_what_is_cold_needs_no_look(capability: str) -> None:
+    """A selector has looked at all of it already."""
+    pod = low(1, memory(cold=160 * MIB))
+    run = settled(pod, looked=False, capabilities=(*STOCK, capability), total=GIB)
+    run = then(run, pod, capabilities=(*STOCK, capability), total=GIB)
+    assert run.pause() is Pause.NONE
+    assert run.decision.reclaims or run.decision.watches[0].rate
+
+
+def test_a_request_that_took_too_much_is_followed_by_a_look() -> None:
+    """The kernel had to look far for it, whichever way the memory was found; of the swap cache it says nothing."""
+    for capability, pause in (("lru-gen", Pause.LOOKING), ("", Pause.LOOKING), ("damon", Pause.NONE)):
+        pod = low(1, memory(cold=160 * MIB))
+        capabilities = (*STOCK, capability)
+        run = settled(pod, capabilities=capabilities, total=GIB)
+        for exceeded in (0, 1, 1):
+            offloads = {UID.format(1): Offload(asked=MIB, exceeded=exceeded)}
+            run = then(run, pod, capabilities=capabilities, total=GIB, offloads=offloads)
+            assert run.pause() is (pause if exceeded else Pause.NONE)
 
 
 def test_only_at_the_interval() -> None:
@@ -163,7 +206,8 @@ def test_what_stops_all(device: SwapDevice, pause: Pause) -> None:
 def test_a_shared_device_can_be_allowed() -> None:
     """And one of which it is not known is not known to be shared."""
     shared = replace(DEVICE, dedicated=False)
-    assert settled(low(), config=section(stopWhenShared=False), device=shared).decision.reclaims
+    allowed = section(stopWhenShared=False)
+    assert then(settled(low(), device=shared), low(), config=allowed, device=shared).decision.reclaims
     assert settled(low(), device=replace(DEVICE, dedicated=None)).decision.reclaims
 
 
@@ -255,6 +299,19 @@ def test_probation() -> None:
     assert moved.pause() is Pause.PROBATION
     assert then(moved, low(1, memory(400 * MIB)), after=29.0).pause() is Pause.PROBATION
     assert then(moved, low(1, memory(400 * MIB)), after=30.0).pause() is Pause.NONE
+
+
+def test_the_look_needs_no_probation() -> None:
+    """Only memory that stands still; what it is for passes meanwhile, and nothing else is asked for before."""
+    config = section(probation="5m")
+    assert settled(low(), seconds=25.0, config=config, looked=False).pause() is Pause.PROBATION
+    run = settled(low(), seconds=35.0, config=config, looked=False)
+    assert run.decision.reclaims[0].size == 2 * PAGE
+    pauses = []
+    for _ in range(28):
+        run = then(run, low(), config=config, offloads={UID.format(1): Offload(asked=2 * PAGE)})
+        pauses.append(run.pause())
+    assert pauses == [Pause.PROBATION] * 26 + [Pause.NONE] * 2
 
 
 def test_a_cgroup_made_again_is_a_new_pod() -> None:
@@ -366,7 +423,7 @@ def test_only_what_is_cold_is_taken() -> None:
     some = settled(low(1, memory(cold=14 * MIB)), capabilities=GENERATIONS)
     assert some.decision.reclaims[0].size == int(14 * MIB * 0.9) // PAGE * PAGE
     # 12.8 MiB are a twentieth of the pod.
-    assert settled(low(1, memory(cold=12 * MIB)), capabilities=GENERATIONS).pause() is Pause.WARM
+    assert settled(low(1, memory(cold=5 * MIB)), capabilities=GENERATIONS).pause() is Pause.WARM
 
 
 def test_what_was_freed_is_not_cold_any_more() -> None:
@@ -380,16 +437,16 @@ def test_what_was_freed_is_not_cold_any_more() -> None:
 
 
 def test_damon_takes_by_itself_and_its_swap_cache_is_emptied() -> None:
-    """A rate instead of requests; then, of what was added on the device, four fifths."""
+    """A rate instead of requests; then what is still in memory of that, which must not move anything more."""
     capabilities = (*STOCK, "damon")
-    run = settled(low(), capabilities=capabilities, total=GIB)
+    run = settled(low(1, memory(listed=256 * MIB)), capabilities=capabilities, total=GIB)
     assert run.decision.reclaims == ()
     (watch,) = run.decision.watches
-    assert watch == Watch(UID.format(1), watch.targets, Selector.DAMON, "overcommit", 2 * MIB)
-    out = low(1, memory(256 * MIB, 15 * MIB, swap_cached=15 * MIB, swap_traffic=DeviceTraffic(0, 15 * MIB)))
+    assert watch == Watch(UID.format(1), watch.targets, Selector.DAMON, "overcommit", 4 * MIB)
+    out = low(1, memory(256 * MIB, 15 * MIB, anon=241 * MIB, listed=256 * MIB, swap_cached=15 * MIB))
     run = then(run, out, capabilities=capabilities, total=GIB)
     (flush,) = run.decision.reclaims
-    assert flush.size == 12 * MIB
+    assert (flush.size, flush.written) == (int(0.9 * 15 * MIB) // PAGE * PAGE, True)
     assert then(run, out, capabilities=capabilities, total=GIB).decision.reclaims == ()
 
 
@@ -432,7 +489,7 @@ def test_of_the_swap_cache_what_nobody_mapped_again_is_freed() -> None:
     run = settled(low(1, memory(listed=256 * MIB)), capabilities=capabilities, total=GIB)
     out = memory(240 * MIB, 48 * MIB, anon=212 * MIB, listed=240 * MIB, swap_cached=44 * MIB)
     run = then(run, low(1, out), capabilities=capabilities, total=GIB)
-    assert [each.size for each in run.decision.reclaims] == [16 * MIB]
+    assert [each.size for each in run.decision.reclaims] == [int(0.9 * 28 * MIB) // PAGE * PAGE]
     less = replace(out, listed=224 * MIB)
     run = then(run, low(1, less), capabilities=capabilities, total=GIB)
     assert [each.size for each in run.decision.reclaims] == [int(0.9 * 12 * MIB) // PAGE * PAGE]
@@ -459,7 +516,7 @@ def test_the_swap_cache_is_emptied_unless_all_stops(device: SwapDevice, flushed:
     """What was paged out is still memory when no more may be written; in an alarm nothing is asked for at all."""
     capabilities, spent = (*STOCK, "damon"), section(writeBudget="1Mi")
     run = settled(low(), config=spent, capabilities=capabilities, total=GIB)
-    out = low(1, memory(256 * MIB, 15 * MIB, swap_cached=15 * MIB, swap_traffic=DeviceTraffic(0, 15 * MIB)))
+    out = low(1, memory(256 * MIB, 15 * MIB, anon=241 * MIB, listed=256 * MIB, swap_cached=15 * MIB))
     full = replace(device, used=DEVICE.size)
     run = then(run, out, config=spent, capabilities=capabilities, total=GIB, device=full)
     assert run.figures.pause is (Pause.DEVICE_FULL if flushed else Pause.SHARED)
@@ -474,7 +531,7 @@ def test_what_was_read_back_is_not_flushed() -> None:
     capabilities = (*STOCK, "damon")
     before = low(1, memory(100 * MIB, 160 * MIB))
     run = settled(before, capabilities=capabilities, total=GIB)
-    back = low(1, memory(256 * MIB, 160 * MIB, swap_cached=160 * MIB))
+    back = low(1, memory(256 * MIB, 160 * MIB, listed=256 * MIB, swap_cached=160 * MIB))
     assert then(run, back, capabilities=capabilities, total=GIB).decision.reclaims == ()
 
 

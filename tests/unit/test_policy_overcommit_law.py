@@ -176,10 +176,10 @@ def feeling(now: float, **changes: object) -> Feeling:
 def test_the_step_grows_while_nothing_hurts() -> None:
     """By 1.3 for each request, up to the largest."""
     config = section()
-    course = begin(config)
+    course = replaced(begin(config), looked=True)
     steps = []
     for tick in range(10):
-        course = stride(live(course, feeling(tick * 10.0), config), config)
+        course = stride(live(course, feeling(tick * 10.0), config), tick * 10.0, config)
         steps.append(course.step)
     assert steps[0] == pytest.approx(0.0065)
     assert steps[-1] == config.step.largest
@@ -222,8 +222,8 @@ def test_a_shock_holds_at_once() -> None:
 
 
 def test_what_was_felt_gives_the_pod_time() -> None:
-    """A minute to use again what it uses, or the next request takes the warm for the cold; and another when felt."""
-    config = section()
+    """The window, to use again what it uses, or the next request takes the warm for the cold; and again when felt."""
+    config = section(window="60s")
     course = live(begin(config), feeling(10.0, share=0.004), config)
     assert (course.pause, course.step) == (Pause.FELT, config.step.start)
     assert live(course, feeling(69.0), config).pause is Pause.FELT
@@ -247,9 +247,9 @@ def test_out_of_memory_holds() -> None:
 
 
 def test_what_was_cold_must_not_come_back() -> None:
-    """Where the selector knows what is cold, 0.2 % a minute coming back says that it no longer does."""
+    """Where the selector knows what is cold, 0.5 % a minute coming back says that it no longer does."""
     config = section()
-    returned = int(200 * MIB * 0.002)
+    returned = int(200 * MIB * 0.005)
     knowing = live(begin(config), feeling(10.0, knowing=True, returned=returned), config)
     assert knowing.pause is Pause.REFAULTS
     assert knowing.floor_seconds == 120.0
@@ -291,9 +291,66 @@ def test_knowing_what_is_cold_needs_no_finding_out() -> None:
 def test_harsh_requests_halve_the_step() -> None:
     """Ten times the watermark since the last request is too much, in between it stays."""
     config = section()
-    course = begin(config)
-    assert stride(replaced(course, waited=0.2, lasted=10.0), config).step == pytest.approx(0.0025)
-    assert stride(replaced(course, waited=0.05, lasted=10.0), config).step == course.step
+    course = replaced(begin(config), looked=True)
+    assert stride(replaced(course, waited=0.2, lasted=10.0), 0.0, config).step == pytest.approx(0.0025)
+    assert stride(replaced(course, waited=0.05, lasted=10.0), 0.0, config).step == course.step
+
+
+def test_after_the_first_request_comes_a_look() -> None:
+    """For the whole window, and only once; it says nothing of how large the next one may be."""
+    config = section(window="40s")
+    course = stride(replaced(begin(config), waited=9.0, lasted=10.0), 10.0, config)
+    assert (course.pause, course.hold_until, course.step) == (Pause.LOOKING, 50.0, config.step.start)
+    assert live(course, feeling(49.0), config).pause is Pause.LOOKING
+    course = live(course, feeling(50.0), config)
+    assert course.pause is Pause.NONE
+    assert stride(course, 50.0, config).pause is Pause.NONE
+
+
+def test_what_had_to_be_looked_for_far_is_followed_by_a_look() -> None:
+    """Whatever else it did; what was felt is told first."""
+    config = section()
+    course = live(begin(config), feeling(10.0, exceeded=True), config)
+    assert (course.pause, course.hold_until, course.looked) == (Pause.LOOKING, 190.0, True)
+    assert live(begin(config), feeling(10.0, exceeded=True, share=0.004), config).pause is Pause.FELT
+
+
+def test_reclaim_that_had_to_look_far_has_found_what_is_in_use() -> None:
+    """All it passed by since the request, with a little more; not gone below for half an hour."""
+    config = section()
+    course = replaced(begin(config), looked=True)
+    course = stride(live(course, feeling(10.0, passed_by=50 * MIB), config), 10.0, config)
+    course = live(course, feeling(12.0, passed_by=90 * MIB, exceeded=True, aside=4 * MIB), config)
+    assert course.floor_at(12.0) == 4 * MIB + int(90 * MIB * 1.02) + MIB
+    course = live(course, feeling(14.0, passed_by=10 * MIB, aside=4 * MIB), config)
+    assert course.needs_at(14.0) == course.floor_at(14.0) == 4 * MIB + int(100 * MIB * 1.02) + MIB
+    course = stride(live(course, feeling(200.0, aside=4 * MIB), config), 200.0, config)
+    course = live(course, feeling(202.0, passed_by=90 * MIB), config)
+    assert course.needs_at(1811.0) == 4 * MIB + int(100 * MIB * 1.02) + MIB
+    assert course.needs_at(1812.0) == 0
+
+
+def test_a_window_that_was_too_short_grows() -> None:
+    """Twice as long each time that what was cold came back or the budget was used up, for two hours."""
+    config = section(window="3m")
+    course, windows = begin(config), []
+    for turn in range(6):
+        returned = feeling(1000.0 * turn, knowing=True, returned=4 * MIB)
+        course = live(replaced(course, pause=Pause.NONE), returned, config)
+        windows.append(course.window(config))
+    assert windows == [360.0, 720.0, 1440.0, 2880.0, 2880.0, 2880.0]
+    assert live(course, feeling(12_199.0), config).window(config) == 2880.0
+    assert live(course, feeling(12_200.0), config).window(config) == 180.0
+    spent = live(replaced(begin(config), stall=0.001), feeling(10.0, share=0.06), config)
+    assert spent.window(config) == 360.0
+    assert replaced(spent, widened=4).window(section(window="1h")) == 3600.0
+
+
+def test_who_knows_what_is_cold_learns_nothing_from_that() -> None:
+    """The selector's figure counts."""
+    config = section()
+    course = live(begin(config), feeling(10.0, passed_by=90 * MIB, exceeded=True, knowing=True), config)
+    assert course.floor_at(10.0) == 0
 
 
 def replaced(course: Course, **changes: object) -> Course:

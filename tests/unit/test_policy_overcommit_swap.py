@@ -341,9 +341,12 @@ def test_a_selector_the_node_does_not_have_has_the_probes_reason() -> None:
 
 def test_a_selector_that_never_knows_is_left() -> None:
     """The pod goes on without it; DAMON never tells a size and needs none."""
-    assert of_pod(Selector.MGLRU, PATIENCE_SECONDS) is Selector.MGLRU
-    assert of_pod(Selector.MGLRU, PATIENCE_SECONDS + 1) is Selector.PLAIN
-    assert of_pod(Selector.DAMON, 1e9) is Selector.DAMON
+    assert of_pod(Selector.MGLRU, PATIENCE_SECONDS, 150.0) is Selector.MGLRU
+    assert of_pod(Selector.MGLRU, PATIENCE_SECONDS + 1, 150.0) is Selector.PLAIN
+    assert of_pod(Selector.DAMON, 1e9, 150.0) is Selector.DAMON
+    # Nothing can be known before the window is over.
+    assert of_pod(Selector.MGLRU, 7200.0, 3600.0) is Selector.MGLRU
+    assert of_pod(Selector.MGLRU, 7201.0, 3600.0) is Selector.PLAIN
 
 
 # --- alarms

@@ -381,7 +381,9 @@ def test_evictions(tmp_path: Path) -> None:
 def test_overcommit():
     """What is asked for of whom; a watch when it is new, told a rate, or over; each pause once; and the figures."""
     alone = _ALONE.replace("overcommit: {mode: 'off'}\n", "preemption: {mode: 'off'}\n")
-    config = parse_config(f"{alone}overcommit: {json.dumps({**paging.MINIMAL, 'probation': '10s'})}", "overcommit")
+    config = parse_config(
+        f"{alone}overcommit: {json.dumps({**paging.MINIMAL, 'probation': '10s', 'window': '10s'})}", "overcommit"
+    )
     capabilities = ("cgroup", "kubepods", *paging.STOCK, "damon")
 
     def seen(second: int, *pods: PodSample, damon: bool = True) -> Snapshot:
@@ -404,7 +406,7 @@ def test_overcommit():
         "writeBudgetBytes": 300 * paging.MIB,
         "pause": "",
     }
-    assert tick_facts(going)["watches"] == [{**watch, "bytesPerSecond": 2 * paging.MIB}]
+    assert tick_facts(going)["watches"] == [{**watch, "bytesPerSecond": 4 * paging.MIB}]
     assert tick_facts(going)["pauses"] == [{**name, "before": "probation", "now": ""}]
     assert not same.eventful
     assert tick_facts(back)["watches"] == [watch]

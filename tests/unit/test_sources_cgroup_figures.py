@@ -22,6 +22,7 @@ from tests.support import CONTAINER, v1_node, v1_pod, v2_node, v2_pod, write
 from tests.unit.test_sources_cgroup_knobs import pod
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from plimsoll.model.snapshot import PodSample
@@ -37,8 +38,11 @@ unevictable 7
 swapcached 20
 zswapped 3
 workingset_refault_anon 11
-pgscan_direct 5
-pgsteal_direct 4
+pgscan 35
+pgsteal 12
+pgrefill 2
+pgactivate 0
+pgdeactivate 0
 """
 
 
@@ -76,11 +80,35 @@ def test_memory_on_v2(tmp_path: Path) -> None:
         zswapped=3,
         protected=200,
         refaulted=11 * PAGE,
-        scanned=5,
-        stolen=4,
+        passed_by=13 * PAGE,
         oom_kills=4,
         limit_hits=2,
     )
+
+
+@pytest.mark.parametrize(
+    ("figures", "pages"),
+    [
+        # Two lists: the kernel counts it itself.
+        ({"pgactivate": 9, "pgdeactivate": 70}, 9),
+        ({"pgdeactivate": 70}, 0),
+        # A device in memory: what was taken was looked at once.
+        ({"pgscan": 14}, 0),
+    ],
+)
+def test_what_reclaim_found_in_use(tmp_path: Path, figures: Mapping[str, int], pages: int) -> None:
+    """By what kind of lists the kernel has, and never less than nothing; unknown to a kernel that counts less."""
+    known = dict(line.split() for line in STAT.splitlines()) | {key: str(value) for key, value in figures.items()}
+    folder = v2_pod(v2_node(tmp_path), 1)
+    write(folder, {"memory.stat": "".join(f"{key} {value}\n" for key, value in known.items())})
+    found = sample(tmp_path, scope=Scope(memory=True)).memory
+    assert found is not None
+    assert found.passed_by == pages * PAGE
+    del known["pgrefill"]
+    write(folder, {"memory.stat": "".join(f"{key} {value}\n" for key, value in known.items())})
+    found = sample(tmp_path, scope=Scope(memory=True)).memory
+    assert found is not None
+    assert found.passed_by is None
 
 
 def test_memory_on_v1(tmp_path: Path) -> None:

@@ -21,8 +21,13 @@ from plimsoll.model.memory import Earned, Offload
 from plimsoll.model.outcome import Outcome, outcome_of
 from plimsoll.model.plan import Reclaim, Reclaimed, Selector, Watch
 
-# What the kernel is asked for in one write: it takes tens of milliseconds, and cannot be stopped meanwhile.
-SLICE = 32 << 20
+# What the kernel is asked for in one write, which cannot be stopped meanwhile. It looks at more and more of the memory
+# until it has found a quarter of that, and takes all it passes by that was not used since it last came: where it has to
+# look far it takes many times what it was asked for, and of a large slice it takes the rest from what it has just
+# looked at, however much that is used.
+SLICE = 1 << 20
+# So much more than what should have gone to swap is a sign of that; a huge page goes whole, which is 2 MiB.
+EXCESS, WRITTEN_EXCESS = 4 << 20, 1 << 18
 # What waits to be picked up is bounded, should nobody ask.
 _MAX_RESULTS = 1000
 
@@ -133,11 +138,15 @@ class Reclaimer:
             left -= size
             freed += answer.freed or 0
             seconds += answer.seconds
+            most = WRITTEN_EXCESS if reclaim.written else size + EXCESS
+            if outcome is Outcome.OK and (answer.moved or 0) >= most:
+                outcome = Outcome.EXCEEDED
             self._account(
                 reclaim.pod,
                 freed=answer.freed or 0,
                 seconds=answer.seconds,
                 partial=int(outcome is Outcome.BUSY),
+                exceeded=int(outcome is Outcome.EXCEEDED),
                 busy=left,
             )
         self._account(reclaim.pod, busy=0)
@@ -157,7 +166,15 @@ class Reclaimer:
             return self._wording.reclaim(directory, size, reclaim.swappiness, clock=self._clock)
 
     def _account(
-        self, pod: str, *, asked: int = 0, freed: int = 0, seconds: float = 0.0, partial: int = 0, busy: int = 0
+        self,
+        pod: str,
+        *,
+        asked: int = 0,
+        freed: int = 0,
+        seconds: float = 0.0,
+        partial: int = 0,
+        exceeded: int = 0,
+        busy: int = 0,
     ) -> None:
         before = self._offloads.get(pod, Offload())
         earned = before.earned.get(before.selector, Earned())
@@ -171,6 +188,7 @@ class Reclaimer:
             freed=before.freed + freed,
             seconds=before.seconds + seconds,
             partial=before.partial + partial,
+            exceeded=before.exceeded + exceeded,
             busy_bytes=busy,
         )
         # A new mapping each time: the other thread may be reading the one there was.

@@ -116,6 +116,13 @@ class OvercommitSection(Section):
         description="Share of time a pod may wait for swap, on the average; ten minutes' worth may come at once.",
     )
     step: StepSection = StepSection()
+    window: Duration = Field(
+        180.0,
+        ge=10,
+        le=3600,
+        description="Memory that was not used for so long is cold, 10s to 1h. The longer, the later it is moved, and "
+        "the less of it comes back.",
+    )
     interval: Duration = Field(10.0, ge=2, le=300, description="Time between two requests of a pod, 2s to 5m.")
     write_budget: Bytes | None = Field(
         None, gt=0, description="Bytes per second the device may be written, on the average; 1Mi without endurance."

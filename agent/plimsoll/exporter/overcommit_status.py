@@ -28,6 +28,7 @@ WORDS = {
     Pause.UNKNOWN: "the kernel does not tell what it waits for",
     Pause.OWNER: "its owner wants it left alone, or it is being deleted",
     Pause.PROBATION: "it is new, or what is cold in it is not known yet",
+    Pause.LOOKING: "the kernel has just looked at it, and it shall use again what it uses",
     Pause.FELT: "it felt the last request",
     Pause.STALLED: "it has waited for as long as it may",
     Pause.REFAULTS: "what was taken from it came back",

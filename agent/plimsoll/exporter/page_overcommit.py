@@ -23,7 +23,10 @@ _DAY = 86_400.0
 _YEAR = 365.25 * _DAY
 # Nobody has to look into these: it is how it should be.
 _CALM = frozenset(
-    {Pause.REACHED, Pause.OWNER, Pause.PROBATION, Pause.FLOOR, Pause.CAPPED, Pause.WARM, Pause.BUSY, Pause.WRITE_BUDGET}
+    {
+        *(Pause.REACHED, Pause.OWNER, Pause.PROBATION, Pause.LOOKING, Pause.FLOOR, Pause.CAPPED, Pause.WARM),
+        *(Pause.BUSY, Pause.WRITE_BUDGET),
+    }
 )
 
 

@@ -27,9 +27,10 @@ class PodMemory:
     what is on its way to the device. ``swapped`` is what ``memory.swap.current`` says; ``swap_cached`` of it is in
     memory as well. ``protected``: the largest of what the pod's own ``memory.min``, its ``memory.low`` and those of its
     containers together ask to be kept. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is
-    known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``scanned`` and ``stolen`` count
-    pages of direct reclaim. ``oom_kills`` and ``limit_hits`` are of ``memory.events``. ``swap_traffic`` is the pod's
-    own traffic with the swap device. ``cold`` is what a selector knows to have been idle for its whole window.
+    known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``passed_by``: bytes that reclaim
+    has come to and found in use, so far; an estimate. ``oom_kills`` and ``limit_hits`` are of ``memory.events``.
+    ``swap_traffic`` is the pod's own traffic with the swap device. ``cold`` is what a selector knows to have been idle
+    for its whole window.
     """
 
     current: int | None = None
@@ -45,8 +46,7 @@ class PodMemory:
     zswapped: int | None = None
     protected: int = 0
     refaulted: int | None = None
-    scanned: int | None = None
-    stolen: int | None = None
+    passed_by: int | None = None
     oom_kills: int | None = None
     limit_hits: int | None = None
     swap_traffic: DeviceTraffic | None = None
@@ -103,8 +103,9 @@ class Offload:
     What reclaiming has done for one pod since the agent started.
 
     ``asked``/``freed``: bytes; ``seconds``: spent in the kernel for it; ``partial``: times it freed less than asked
-    (EAGAIN); ``selector`` in use; ``busy_bytes`` what is still being reclaimed. ``earned``: by selector. What DAMON
-    pages out by itself is in none of this: only what was reclaimed after it is.
+    (EAGAIN), ``exceeded``: times it took so much more that the rest was let be; ``selector`` in use; ``busy_bytes``
+    what is still being reclaimed. ``earned``: by selector. What DAMON pages out by itself is in none of this: only what
+    was reclaimed after it is.
     """
 
     asked: int = 0
@@ -114,6 +115,7 @@ class Offload:
     selector: str = ""
     busy_bytes: int = 0
     earned: Mapping[str, Earned] = field(default_factory=dict)
+    exceeded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class Outcome(StrEnum):
     CLAMPED = "clamped"  # the kernel took the write and keeps another value
     DRIFTED = "drifted"  # somebody else changed the knob; not written in this tick
     HELD = "held"  # not tried: no journal, no budget, or given up on this knob
+    # Only of reclaims:
+    EXCEEDED = "exceeded"  # more came than was asked for: the kernel had to look far, and the rest was not asked for
     # Only of evictions:
     BUDGET = "budget"  # a PodDisruptionBudget does not let it now
 

@@ -31,6 +31,7 @@ class Pause(StrEnum):
     UNKNOWN = "unknown"  # its memory cannot be read
     OWNER = "owner"  # asked to be left alone
     PROBATION = "probation"
+    LOOKING = "looking"  # the kernel has just looked at it: what it uses, it shall have used again before the next time
     FELT = "felt"  # it felt the last request
     STALLED = "stalled"  # it has used up its stall budget
     REFAULTS = "refaults"  # what was taken from it came back

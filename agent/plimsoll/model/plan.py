@@ -142,7 +142,7 @@ class Watch(NamedTuple):
 
     ``targets``: the pod's cgroup and those directly below it. ``rate``: how much the selector may page out by itself,
     in bytes per second; 0 is nothing. ``halt``: it shall page out nothing from this moment on, at the price of what it
-    knows of the pod's memory.
+    knows of the pod's memory. Cold is what was not used for ``window`` seconds.
     """
 
     pod: str
@@ -151,13 +151,15 @@ class Watch(NamedTuple):
     policy: str
     rate: int = 0
     halt: bool = False
+    window: float = 180.0
 
 
 class Reclaim(NamedTuple):
     """
     ``size`` bytes of one pod's memory shall be reclaimed now, once. ``reason`` is a sentence for a person.
 
-    ``swappiness`` as in ``memory.reclaim``, as far as the kernel takes any; ``None``: its own.
+    ``swappiness`` as in ``memory.reclaim``, as far as the kernel takes any; ``None``: its own. ``written``: all of it
+    is on the swap device already, so if any more goes there, it is not what was meant.
     """
 
     pod: str
@@ -166,6 +168,7 @@ class Reclaim(NamedTuple):
     policy: str
     reason: str
     swappiness: int | None = None
+    written: bool = False
 
 
 class Conflict(NamedTuple):

@@ -151,7 +151,7 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
             pods=tuple(sorted((each.uid, each.kept) for each in seen)),
         ),
         lacking=overcommit_selector.lacking(config, ground.available),
-        watches=tuple(_watch(each, alarm) for each in seen if each.sample.pod.intent.reclaim),
+        watches=tuple(_watch(each, alarm, config) for each in seen if each.sample.pod.intent.reclaim),
         reclaims=tuple(reclaims),
         overcommit=figures,
     )
@@ -269,12 +269,14 @@ def _look(ground: _Ground, selector: Selector, config: OvercommitSection, state:
     ]
 
 
-def _watch(seen: Seen, alarm: Alarm) -> Watch:
+def _watch(seen: Seen, alarm: Alarm, config: OvercommitSection) -> Watch:
     sample = seen.sample
     # Not with the cgroup gone: the kernel gives its number to another one.
     halt = alarm.pause is not Pause.NONE or sample.pod.object.deleting
     targets = tuple(cgroup(each) for each in (sample.cgroup or "", *sample.container_cgroups))
-    return Watch(seen.uid, targets, seen.selector, NAME, 0 if halt else seen.kept.rate, halt)
+    return Watch(
+        seen.uid, targets, seen.selector, NAME, 0 if halt else seen.kept.rate, halt, seen.kept.course.window(config)
+    )
 
 
 def _writes(

@@ -6,7 +6,6 @@ How that is shared out between pods, and what the device can take, is not known 
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 from plimsoll.config.overcommit_section import OvercommitSection
@@ -23,27 +22,25 @@ from plimsoll.policies.overcommit_swap import PAGE
 
 MIB = 1 << 20
 MAX_RECLAIM = 128 * MIB
-"""What one pod is asked for at once: four slices, well under a second's work."""
+"""What one pod is asked for at once: well under a second's work."""
 
 LEAST = 2 * PAGE  # the kernel takes 32 pages at a time
 # The multi-generational LRU swaps nothing where the limit leaves less than 64 pages (of 16 KiB, or smaller).
 BATCH = 1 << 20
 COLD_SHARE = 0.9
 # So little cold memory cannot be told from warm by a reclaim that may take more than it was asked for.
-COLD_LEAST_SHARE = 0.05
-COLD_LEAST = 8 * MIB
+COLD_LEAST_SHARE = 0.02
+COLD_LEAST = 4 * MIB
 STEADY_SECONDS = 30.0
 _STEADY = 0.05
 # A pod that never stops growing is no reason to wait for ever.
 _PROBATIONS = 10.0
-# Of what DAMON wrote out, the part that is clean in the swap cache by now, and nothing that was read back.
-# Without a selector the last request takes what the pod needs, so it must be small; with one it is known when to stop.
-_KNOWING = 4
-FLUSH_SHARE = 0.8
-FLUSH_MOST, FLUSH_LEAST = 16 * MIB, 8 * MIB
-# Where it is known how much of the swap cache nobody has mapped again, that is what to free: of a last bit the kernel
-# may find other pages first.
-UNMAPPED_SHARE, UNMAPPED_LEAST = 0.9, 1 * MIB
+# Times a step. Without a selector the last request takes what the pod needs, so it must be small; with one it is known
+# when to stop. DAMON's monitor goes over all of the node's memory at this rate, most of which is not the pod's.
+_KNOWING = {Selector.DAMON: 8, Selector.MGLRU: 4, Selector.PLAIN: 4}
+FLUSH_SHARE, FLUSH_MOST = 0.9, 64 * MIB
+# Of a last bit the kernel finds other pages first; DAMON frees it when it passes by the next time.
+FLUSH_LEAST, FLUSH_LEAST_SHARE = 2 * MIB, 0.01
 
 
 class Remembered(NamedTuple):
@@ -63,6 +60,7 @@ class Remembered(NamedTuple):
     counters: Counters = Counters()
     kills: Kills | None = None
     partial: int | None = None
+    exceeded: int | None = None
     freed: int | None = None
     cold: int | None = None
     spent: int = 0
@@ -112,7 +110,7 @@ def look(
     felt, counters = feel(sample, before.counters, seconds)
     kills = Kills(memory.oom_kills, memory.limit_hits)
     blind_since = now if memory.cold is not None else before.blind_since
-    chosen = of_pod(selector, now - blind_since)
+    chosen = of_pod(selector, now - blind_since, before.course.window(config))
     steady = abs(level.current - before.level) <= _STEADY * before.level
     fresh = memory.cold != before.cold
     freed = 0 if before.freed is None else max(0, offload.freed - before.freed)
@@ -124,6 +122,7 @@ def look(
         counters=counters,
         kills=kills,
         partial=offload.partial,
+        exceeded=offload.exceeded,
         freed=offload.freed,
         cold=memory.cold,
         # A figure is from before whatever was freed in the same turn.
@@ -138,8 +137,12 @@ def look(
         felt.share,
         felt.returned,
         partial=before.partial is not None and offload.partial > before.partial,
+        # Under DAMON it is only the swap cache that is reclaimed.
+        exceeded=chosen is not Selector.DAMON and before.exceeded is not None and offload.exceeded > before.exceeded,
         killed=killed(before.kills, kills),
         knowing=seen.knowing,
+        passed_by=felt.passed_by,
+        aside=level.current - level.base,
     )
     return seen._replace(kept=kept._replace(course=live(before.course, feeling, config)))
 
@@ -172,8 +175,11 @@ def give(seen: Seen, now: float, config: OvercommitSection) -> tuple[int, Pause]
     room = level.current - floor(seen, now, config)
     left = most(seen, config) - level.offloaded
     allowed = _allowed(seen.memory)
-    step = kept.course.step * (_KNOWING if seen.knowing else 1)
+    # Also where reclaim itself has found out how much is in use.
+    step = kept.course.step * (_KNOWING[seen.selector] if seen.knowing or kept.course.needs_at(now) else 1)
     size = min(int(step * level.base), level.movable, MAX_RECLAIM)
+    if not (seen.knowing or kept.course.looked):
+        size = min(size, LEAST)
     if seen.selector is Selector.MGLRU and seen.memory.cold is not None:
         cold = int(seen.memory.cold * COLD_SHARE) - kept.spent
         if seen.memory.cold < max(COLD_LEAST, COLD_LEAST_SHARE * level.current) or cold < LEAST:
@@ -207,8 +213,11 @@ def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:
         return Pause.OWNER
     age = now - kept.since
     settled = now - kept.level_since >= min(STEADY_SECONDS, config.probation) or age >= _PROBATIONS * config.probation
-    # Once it was let go, a change of its memory does not bring it back here.
-    if (age < config.probation or not settled) and kept.asked_at == float("-inf"):
+    # The look takes nothing worth speaking of, and its window passes meanwhile. Once the pod was let go, a change of its
+    # memory does not bring it back here.
+    if age < config.probation and (seen.knowing or kept.course.looked):
+        return Pause.PROBATION
+    if not settled and kept.asked_at == float("-inf"):
         return Pause.PROBATION
     if kept.course.pause is not Pause.NONE:
         return kept.course.pause
@@ -221,9 +230,9 @@ def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:
     return Pause.NONE
 
 
-def flush(seen: Seen) -> tuple[int, int]:
+def flush(seen: Seen) -> int:
     """
-    Bytes DAMON has paged out that are still in memory, to be freed, and how much of what it added they are.
+    Bytes DAMON has paged out that are still in memory, to be freed.
 
     On an asynchronous disk it only starts the writes; the clean pages stay in the swap cache. But what was read back is
     in there as well: no more is asked for than what has been added on the device since the last time.
@@ -231,9 +240,7 @@ def flush(seen: Seen) -> tuple[int, int]:
     memory = seen.memory
     grown = (memory.swapped or 0) - (seen.kept.flushed or 0)
     most = min(FLUSH_MOST, memory.swap_cached or 0)
-    if memory.listed is None:
-        size = min(int(FLUSH_SHARE * grown), most) // PAGE * PAGE
-        return (size, math.ceil(size / FLUSH_SHARE)) if size >= FLUSH_LEAST else (0, 0)
-    unmapped = memory.listed - (memory.anon or 0) - (memory.shmem or 0)
-    size = min(grown, int(UNMAPPED_SHARE * unmapped), most) // PAGE * PAGE
-    return (size, size) if size >= UNMAPPED_LEAST else (0, 0)
+    # What no process has mapped (again). A kernel that does not tell how much is on its lists has no DAMON to use.
+    unmapped = (memory.listed or 0) - (memory.anon or 0) - (memory.shmem or 0)
+    size = min(grown, int(FLUSH_SHARE * unmapped), most) // PAGE * PAGE
+    return size if size >= max(FLUSH_LEAST, FLUSH_LEAST_SHARE * seen.level.base) else 0

@@ -24,18 +24,20 @@ class Counters(NamedTuple):
 
     refaulted: int | None = None
     read: int | None = None
+    passed_by: int | None = None
 
 
 class Felt(NamedTuple):
     """
     ``share`` of time the pod waited for swap, ``None`` if nothing tells; ``exact`` if the kernel timed it.
 
-    ``returned``: bytes that came back, ``None`` on the first look.
+    ``returned``: bytes that came back, ``None`` on the first look. ``passed_by``: bytes that reclaim found in use.
     """
 
     share: float | None
     exact: bool
     returned: int | None
+    passed_by: int = 0
 
 
 def feel(sample: PodSample, before: Counters, seconds: float) -> tuple[Felt, Counters]:
@@ -43,7 +45,8 @@ def feel(sample: PodSample, before: Counters, seconds: float) -> tuple[Felt, Cou
     memory = sample.memory
     now = Counters()
     if memory is not None:
-        now = Counters(memory.refaulted, None if memory.swap_traffic is None else memory.swap_traffic.read)
+        read = None if memory.swap_traffic is None else memory.swap_traffic.read
+        now = Counters(memory.refaulted, read, memory.passed_by)
     # Reads of the device are what it waited for. Pages found in the swap cache count as returned, and cost nothing.
     read, returned = _grown(before.read, now.read), _grown(before.refaulted, now.refaulted)
     if returned is None:
@@ -51,7 +54,7 @@ def feel(sample: PodSample, before: Counters, seconds: float) -> tuple[Felt, Cou
     share, exact = _exact(sample), True
     if share is None:
         share, exact = _estimate(sample, returned if read is None else read, seconds), False
-    return Felt(share, exact, returned), now
+    return Felt(share, exact, returned, _grown(before.passed_by, now.passed_by) or 0), now
 
 
 def _exact(sample: PodSample) -> float | None:

@@ -110,6 +110,7 @@ def claim(selector: Selector | None, policy: str) -> tuple[Write, ...]:
     return (Write(NODE, Knob.DAMON_KDAMONDS, CLAIMED, policy, reason, phase=CLAIM_PHASE),)
 
 
-def of_pod(selector: Selector, unknown_seconds: float) -> Selector:
-    """The selector of one pod of which nothing has been known for so long."""
-    return Selector.PLAIN if selector is Selector.MGLRU and unknown_seconds > PATIENCE_SECONDS else selector
+def of_pod(selector: Selector, unknown_seconds: float, window: float) -> Selector:
+    """The selector of one pod of which nothing has been known for so long, though a ``window`` takes its time."""
+    patience = max(PATIENCE_SECONDS, 2 * window)
+    return Selector.PLAIN if selector is Selector.MGLRU and unknown_seconds > patience else selector

@@ -62,7 +62,7 @@ def remember(seen: Seen, size: int, now: float, config: OvercommitSection) -> Se
     elif kept.asked_at > float("-inf") and asked == kept.told:
         # The last request was never made: there was no time for it, and nothing to be borne.
         return seen._replace(kept=kept._replace(asked_at=now))
-    return seen._replace(kept=kept._replace(course=stride(kept.course, config), asked_at=now, told=asked))
+    return seen._replace(kept=kept._replace(course=stride(kept.course, now, config), asked_at=now, told=asked))
 
 
 def _rate(wanted: float, before: int) -> int:
@@ -85,10 +85,11 @@ def ask(seen: Seen, size: int, policy: str, swappiness: int | None) -> Reclaim |
 
 def empty(seen: Seen, policy: str, swappiness: int | None) -> tuple[Reclaim | None, Seen]:
     """Free what DAMON has paged out and the swap cache still holds, if that is much; and the pod, with that noted."""
-    size, part = flush(seen) if seen.selector is Selector.DAMON else (0, 0)
+    size = flush(seen) if seen.selector is Selector.DAMON else 0
     if size <= 0:
         return None, seen
-    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + part)
+    kept = seen.kept._replace(flushed=(seen.kept.flushed or 0) + size)
     reason = "what was paged out is still in the swap cache"
-    reclaim = Reclaim(seen.uid, cgroup(seen.sample.cgroup or ""), size, policy, reason, swappiness)
+    target = cgroup(seen.sample.cgroup or "")
+    reclaim = Reclaim(seen.uid, target, size, policy, reason, swappiness, written=True)
     return reclaim, seen._replace(kept=kept)

@@ -36,6 +36,7 @@ OVERCOMMIT = {
     "swapDevice": "/swap.img",
     "interval": "2s",
     "probation": "4s",
+    "window": "10s",
     "step": {"start": 0.05, "smallest": 0.01, "largest": 0.1},
     "writeBudget": "1Gi",
     "highPressureLimit": 1.0,

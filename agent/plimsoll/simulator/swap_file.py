@@ -118,8 +118,8 @@ class SwapFile:
         """All that is due since the last look; how much was read back."""
         model = pod.model
         model.limit = self._limit(pod.paths)
-        for size in self._asked(pod.requests):
-            model.reclaim(size, self._room())
+        # Slices of one request, each far smaller than what is used and reclaimed as one here.
+        model.reclaim(sum(self._asked(pod.requests)), self._room())
         if pod.wakes is not None and now >= pod.wakes:
             pod.wakes = None
             model.phase(None, _WAKING_SECONDS, pod.waking)

@@ -90,6 +90,10 @@ def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -
         guest.push_tree(HOME, HERE / "guest")
         guest.push(f"{HOME}/workload", program.read_bytes(), 0o755)
         device = _prepare(guest, terms)
+        # No node is without pods when an agent starts; it looks for their cgroup once a minute until there is one.
+        service = Pod(guest, terms.pods + 1, "service", priority="high")
+        service.start()
+        service.wait()
         if controller in OURS:
             # It is there before the pods, as on a node. Starting it takes seconds of an emulated processor.
             guest.push(CONFIG, _config(controller, device, terms))
@@ -97,8 +101,7 @@ def run(image: Image, program: Path, controller: str, seed: int, terms: Terms) -
             ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{PORT}/readyz')"
             guest.sh(f'until python3 -c "{ask}" 2>/dev/null; do sleep 0.5; done', timeout=300)
         batch = [Pod(guest, number, f"batch-{number}", priority="low") for number in range(1, terms.pods + 1)]
-        service = Pod(guest, terms.pods + 1, "service", priority="high")
-        for pod in (*batch, service):
+        for pod in batch:
             pod.start()
             pod.wait()
         for number, pod in enumerate(batch):

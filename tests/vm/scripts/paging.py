@@ -58,8 +58,8 @@ def reclaimed(host: HostFs, hierarchies: Hierarchies, path: str, size: str, *swa
 
 def cold(host: HostFs, hierarchies: Hierarchies, path: str, interval: str, passes: str) -> object:
     seconds = float(interval)
-    memory = GenerationalMemory(host, clock=time.monotonic, interval=seconds, window=2 * seconds, rest=seconds)
-    memory.watch([Watch("pod", (cgroup(path),), Selector.MGLRU, "overcommit")])
+    memory = GenerationalMemory(host, clock=time.monotonic, rest=seconds)
+    memory.watch([Watch("pod", (cgroup(path),), Selector.MGLRU, "overcommit", window=2 * seconds)])
     found = []
     due = time.monotonic()
     for _ in range(int(passes)):

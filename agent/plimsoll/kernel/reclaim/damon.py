@@ -1,10 +1,10 @@
 """
 Cold memory by the kernel's data access monitor, which pages it out by itself: a kdamond for each container.
 
-It looks at the node's memory by ranges, and before it takes a page it looks at that twice, ``AGE_INTERVALS`` apart: no
-other way is as exact. For it to act on one container alone it takes a kdamond of its own, with that very cgroup as a
-filter; what the cgroup protects (``memory.min``, ``memory.low``) it does not heed, so who may lose memory, and how
-fast, is decided elsewhere and comes with each watch.
+It looks at the node's memory by ranges, and before it takes a page it looks at that twice, a window apart, the first
+time as soon as the monitor begins: no other way is as exact. For it to act on one container alone it takes a kdamond of
+its own, with that very cgroup as a filter; what the cgroup protects (``memory.min``, ``memory.low``) it does not heed,
+so who may lose memory, and how fast, is decided elsewhere and comes with each watch.
 
 Three brakes: a quota bounds what an interval may take; a change of it keeps what is known but takes the kernel up to an
 interval; ``off`` is at once, and what was known is lost. After a kill the kdamonds go on within quota and swap limit
@@ -144,8 +144,7 @@ class DamonMemory:
         if number is None or wish is None:
             return
         ranges = damon_layout.memory_ranges(self._host)
-        quota = damon_layout.quota(wish.rate, wish.size, damon_layout.total(ranges))
-        setting = damon_layout.setting(wish.path, damon_layout.regions(ranges), quota)
+        setting = damon_layout.setting(wish.path, damon_layout.regions(ranges))
         outcome, _ = self._kdamonds.start(number, setting) if ranges else (Outcome.MISSING, 0)
         if outcome is Outcome.OK:
             self._failures, self.outcome = 0, outcome

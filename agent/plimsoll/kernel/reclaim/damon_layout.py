@@ -6,11 +6,12 @@ Reads where memory is; everything else is arithmetic. Which figures are right wa
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from plimsoll.kernel.hostfs import HostFs
-from plimsoll.kernel.reclaim.kdamonds import Range, Setting
+from plimsoll.kernel.reclaim.kdamonds import Range, Setting, Task
 
 # Memory by blocks that can be taken off line: of all the places that tell where memory is, the one that needs no
 # capability. What a block has besides memory has no pages, and is passed by.
@@ -21,10 +22,10 @@ _BLOCK = re.compile(r"memory([0-9]{1,9})", re.ASCII)
 # is used every few seconds: at two seconds it does half of the time, and costs 400 times less. With five looks in an
 # interval one is enough to make a region count as used; from ten on, none would begin its age anew.
 SAMPLE_SECONDS, INTERVAL_SECONDS = 2, 10
-# The shorter an age, the more of what is seldom used is taken for cold.
-AGE_INTERVALS = 9
+# Before anything is taken all pages are marked, this much of them in an interval: a look at each that is the pod's.
+MARK_QUOTA = 2 << 30
 # What one used page keeps in memory. Finer costs more looks: 8192 are some hundredths of a core on slow processors.
-REGION, MOST_REGIONS = 2 << 20, 8192
+REGION, MOST_REGIONS = 1 << 19, 8192
 LEAST_REGIONS = 10
 
 
@@ -71,6 +72,21 @@ def quota(rate: int, size: int, whole: int) -> int:
     return min(whole, max(REGION, int(rate * INTERVAL_SECONDS * (whole / max(1, min(size, whole))))))
 
 
-def setting(cgroup: str, ranges: Sequence[Range], quota_bytes: int) -> Setting:
-    """What one container's monitor is set to; ``ranges`` as :func:`regions` gives them."""
-    return Setting(cgroup, ranges, AGE_INTERVALS, quota_bytes, SAMPLE_SECONDS, INTERVAL_SECONDS)
+def marking_seconds(whole: int) -> float:
+    """How long it takes until every page of ``whole`` memory is marked, from the start of a monitor."""
+    # It acts for the first time when an interval is over, and half of the next one is to be sure of it.
+    return INTERVAL_SECONDS * (-(-whole // MARK_QUOTA) + 0.5)
+
+
+def task(rate: int, size: int, whole: int, window: float) -> Task:
+    """What pages out about ``rate`` bytes per second of a pod of ``size``, of what was idle for ``window`` seconds."""
+    return Task(math.ceil(window / INTERVAL_SECONDS), quota(rate, size, whole))
+
+
+def setting(cgroup: str, ranges: Sequence[Range]) -> Setting:
+    """
+    How one container's monitor begins; ``ranges`` as :func:`regions` gives them.
+
+    It takes a page only if that was not used since it last passed by: the first time it may only look at all of them.
+    """
+    return Setting(cgroup, ranges, Task(0, MARK_QUOTA, marking=True), SAMPLE_SECONDS, INTERVAL_SECONDS)

@@ -13,13 +13,17 @@ LEAST = 16 << 20
 
 
 class Wish(NamedTuple):
-    """``rate`` bytes per second of the ``pod``, which is of ``size`` bytes; ``worth`` one of its own: large enough."""
+    """
+    ``rate`` bytes per second of the ``pod``, which is of ``size`` bytes; ``worth`` one of its own: large enough.
+    ``window``: as in the watch.
+    """
 
     pod: str
     path: str
     rate: int
     size: int
     worth: bool
+    window: float
 
 
 def wishes(hierarchies: Hierarchies, watches: Sequence[Watch], kept: Collection[str]) -> Mapping[str, Wish]:
@@ -36,7 +40,7 @@ def wishes(hierarchies: Hierarchies, watches: Sequence[Watch], kept: Collection[
         whole = sum(each or 0 for each in sizes.values())
         for path, size in sizes.items():
             if size is not None:
-                found[path] = Wish(watch.pod, path, watch.rate, whole, size >= LEAST)
+                found[path] = Wish(watch.pod, path, watch.rate, whole, size >= LEAST, watch.window)
     return found
 
 

@@ -18,6 +18,9 @@ SETTLE_SECONDS = 2.0 * damon_layout.INTERVAL_SECONDS
 BRAKE_SECONDS = 1.5 * damon_layout.INTERVAL_SECONDS
 # To look on costs as much as to page out.
 REST_SECONDS = 600.0
+# What a container allocates after its pages were marked is not: so one that grows by this is marked anew, for a while.
+_GROWN = 1.05
+MARK_SECONDS = 300.0
 
 
 class Worker:
@@ -25,19 +28,39 @@ class Worker:
     The kdamond ``number`` on the container of ``wish``; ``whole``: bytes of memory it looks at.
 
     ``changing`` while a change is under way; then the number may not be given to another. ``ended``: it shall not be
-    changed any more.
+    changed any more. It begins by marking, and pages out from the first change on.
     """
 
-    __slots__ = ("_brake_since", "_idle_since", "_told_at", "changing", "ended", "number", "rate", "whole", "wish")
+    __slots__ = (
+        "_begun",
+        "_brake_since",
+        "_idle_since",
+        "_marked_at",
+        "_marked_size",
+        "_told_at",
+        "changing",
+        "ended",
+        "marking",
+        "number",
+        "rate",
+        "whole",
+        "window",
+        "wish",
+    )
 
     def __init__(self, number: int, wish: Wish, whole: int, now: float) -> None:
         self.number = number
         self.wish = wish
         self.whole = whole
-        self.rate = wish.rate
+        self.rate = 0
+        self.window = wish.window
+        self.marking = True
         self.changing = False
         self.ended = False
         self._told_at = now
+        self._begun = now
+        self._marked_at = now + damon_layout.marking_seconds(whole)
+        self._marked_size = wish.size
         self._brake_since: float | None = None
         self._idle_since: float | None = None if wish.rate else now
 
@@ -51,8 +74,15 @@ class Worker:
         )
 
     def due(self, now: float) -> bool:
-        """Whether it is to be told another rate."""
-        if self.changing or self.wish.rate == self.rate:
+        """Whether it is to be told something else."""
+        if self.changing:
+            return False
+        if self.marking:
+            if self.wish.size > _GROWN * self._marked_size and now - self._begun < MARK_SECONDS:
+                self._marked_size = self.wish.size
+                self._marked_at = now + damon_layout.marking_seconds(self.whole)
+            return now >= self._marked_at
+        if (self.wish.rate, self.wish.window) == (self.rate, self.window):
             return False
         return self.wish.rate < self.rate or now - self._told_at >= SETTLE_SECONDS
 
@@ -63,9 +93,9 @@ class Worker:
             if self.ended:
                 return
             wish = self.wish
-            quota = damon_layout.quota(wish.rate, wish.size, self.whole)
-            outcome, _ = kdamonds.change(self.number, age=damon_layout.AGE_INTERVALS, quota=quota)
+            task = damon_layout.task(wish.rate, wish.size, self.whole, wish.window)
+            outcome, _ = kdamonds.change(self.number, task)
             if outcome is Outcome.OK:
-                self.rate, self._told_at = wish.rate, now
+                self.rate, self.window, self.marking, self._told_at = wish.rate, wish.window, False, now
         finally:
             self.changing = False

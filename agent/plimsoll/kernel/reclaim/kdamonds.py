@@ -28,18 +28,29 @@ Range = tuple[int, int]
 """Physical addresses, the end exclusive."""
 
 
+class Task(NamedTuple):
+    """
+    What one kdamond does with ranges that were idle for ``age`` intervals: page out what was not used since the last
+    time, or only note it, if ``marking``, for the next time to know.
+
+    ``quota``: bytes of all memory it may look at in an interval to act upon them, whoever they belong to; 0 is none.
+    """
+
+    age: int
+    quota: int
+    marking: bool = False
+
+
 class Setting(NamedTuple):
     """
-    What one kdamond shall do: page out what is of the cgroup at ``cgroup``, of ``ranges``, idle for ``age`` intervals.
+    What one kdamond shall look at: memory of the cgroup at ``cgroup``, of ``ranges``.
 
     Every ``sample_seconds`` it looks at one page of each range, every ``interval_seconds`` it reckons and acts.
-    ``quota``: bytes of all memory it may look at in an interval to act upon them, whoever they belong to; 0 is none.
     """
 
     cgroup: str
     ranges: Sequence[Range]
-    age: int
-    quota: int
+    task: Task
     sample_seconds: int
     interval_seconds: int
 
@@ -118,13 +129,13 @@ class Kdamonds:
             answer = self._put((f"{number}/contexts/0/targets/0/regions/nr_regions", 0))
         return answer
 
-    def change(self, number: int, *, age: int, quota: int) -> tuple[Outcome, int]:
+    def change(self, number: int, task: Task) -> tuple[Outcome, int]:
         """
-        Let a running one go on with these; what it knows is kept. Blocks for up to an interval.
+        Let a running one go on with this; what it knows is kept. Blocks for up to an interval.
 
         GONE: it has stopped instead, as it does when its cgroup is no more.
         """
-        answer = self._put(*_bounds(number, age, quota))
+        answer = self._put(*_task(number, task))
         if answer[0] is Outcome.OK:
             answer = self._host.write(f"{FOLDER}/{number}/state", _COMMIT)
         # The kernel says yes also where it could not go on.
@@ -183,9 +194,8 @@ def _setup(number: int, setting: Setting) -> list[tuple[str, int | str]]:
         (f"{pattern}/sz/max", _WHOLE),
         (f"{pattern}/nr_accesses/max", 0),
         (f"{pattern}/age/max", _NEVER),
-        *_bounds(number, setting.age, setting.quota),
         (f"{scheme}/quotas/reset_interval_ms", setting.interval_seconds * 1000),
-        (f"{filters}/nr_filters", 2),
+        (f"{filters}/nr_filters", 4),
         # A page is passed by if any filter says so: those of other cgroups, and those that are not anonymous. Should
         # the number of a cgroup that is gone be given to another pod, that one has no swap to lose them to.
         (f"{filters}/0/type", "memcg"),
@@ -193,13 +203,21 @@ def _setup(number: int, setting: Setting) -> list[tuple[str, int | str]]:
         (f"{filters}/0/matching", "N"),
         (f"{filters}/1/type", "anon"),
         (f"{filters}/1/matching", "N"),
+        # One that was used is passed by, too, and is no longer one that was used: so the kernel does by itself where no
+        # filter asks for it. What comes after it decides only about those that were not.
+        (f"{filters}/2/type", "young"),
+        (f"{filters}/2/matching", "Y"),
+        (f"{filters}/3/type", "anon"),
+        *_task(number, setting.task),
     ]
 
 
-def _bounds(number: int, age: int, quota: int) -> tuple[tuple[str, int | str], ...]:
+def _task(number: int, task: Task) -> tuple[tuple[str, int | str], ...]:
     scheme = f"{number}/contexts/0/schemes/0"
     # A quota of 0 is none at all to the kernel, so what may take nothing looks for an age that nothing has.
     return (
-        (f"{scheme}/access_pattern/age/min", age if quota else _NEVER),
-        (f"{scheme}/quotas/bytes", max(quota, 1)),
+        (f"{scheme}/access_pattern/age/min", task.age if task.quota else _NEVER),
+        (f"{scheme}/quotas/bytes", max(task.quota, 1)),
+        # Passing by all anonymous pages, there is nothing left to page out.
+        (f"{scheme}/filters/3/matching", "Y" if task.marking else "N"),
     )

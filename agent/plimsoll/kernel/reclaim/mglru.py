@@ -23,13 +23,16 @@ from plimsoll.kernel.reclaim.lru_gen import LruGen, Lruvec
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Selector, Watch
 
-INTERVAL = 60.0
-WINDOW = 120.0
+# Of the window, between two passes. The kernel keeps four generations: with shorter intervals a page that was not used
+# for the whole window would have no generation of its own.
+SHARE = 0.5
 # Once little is left, what a pass finds is what is used seldom, not what is unused: a longer look tells them apart.
 REST = 300.0
 # Of the pod's swappable memory, and in bytes: less than the larger of the two is little.
-_LITTLE_SHARE = 0.05
-_LITTLE = 8 << 20
+_LITTLE_SHARE = 0.02
+_LITTLE = 4 << 20
+# In a row: what a pod has only allocated since the first pass cannot be cold yet at the third.
+_LITTLE_PASSES = 2
 # Passes of one turn: the last of them begins before this much time is over.
 BUDGET = 0.5
 # How old figures may be: what was reclaimed since must not be called cold once more.
@@ -48,11 +51,16 @@ class _Mark(NamedTuple):
 
 
 class _Pod:
-    """What is known of one pod. ``below``: cgroups, whose own below them count in."""
+    """
+    What is known of one pod. ``below``: cgroups, whose own below them count in. ``window``: as in its watch.
+    ``little``: how many passes in a row have found little.
+    """
 
-    def __init__(self, below: frozenset[str]) -> None:
+    def __init__(self, below: frozenset[str], window: float) -> None:
         self.below = below
+        self.window = window
         self.due = float("-inf")
+        self.little = 0
         self.marks: dict[_Key, deque[_Mark]] = {}
         self.cold: int | None = None
 
@@ -62,8 +70,8 @@ class _Pod:
 
 class GenerationalMemory:
     """
-    ``interval`` seconds lie between two passes over a pod, ``rest`` once little is left; what was not used for
-    ``window`` seconds is cold, so that takes ``window`` to find out. ``clock`` gives monotonic seconds.
+    Two passes over a pod lie half of its window apart, and ``rest`` seconds once little is left; what was not used for
+    the window is cold, so that takes as long to find out. ``clock`` gives monotonic seconds.
     """
 
     selector = Selector.MGLRU
@@ -73,16 +81,10 @@ class GenerationalMemory:
         host: HostFs,
         *,
         clock: Callable[[], float],
-        interval: float = INTERVAL,
-        window: float = WINDOW,
         rest: float = REST,
     ) -> None:
-        if not 0 < interval <= window or rest < interval:
-            raise ValueError("a window is at least one interval, and a rest is not shorter than that")
         self._file = LruGen(host)
         self._clock = clock
-        self._interval = interval
-        self._window = window
         self._rest = rest
         self._page = os.sysconf("SC_PAGE_SIZE")
         self._pods: dict[str, _Pod] = {}
@@ -102,7 +104,8 @@ class GenerationalMemory:
         for each in watches:
             below = frozenset(target.path for target in each.targets)
             known = self._pods.get(each.pod)
-            pods[each.pod] = known if known is not None and known.below == below else _Pod(below)
+            pods[each.pod] = known if known is not None and known.below == below else _Pod(below, each.window)
+            pods[each.pod].window = each.window
         self._pods = pods
 
     def advance(self, now: float) -> None:
@@ -155,7 +158,7 @@ class GenerationalMemory:
             if mine:
                 marks[key] = mine
         pod.marks = marks
-        pod.due = now + self._interval
+        pod.due = now + SHARE * pod.window
 
     def _know(self, found: tuple[Lruvec, ...] | Outcome) -> None:
         if isinstance(found, Outcome):
@@ -179,10 +182,12 @@ class GenerationalMemory:
         marks = pod.marks.get((lruvec.path, lruvec.memcg, lruvec.node))
         if not marks or marks[-1].number > lruvec.newest:
             return None
-        return next((each.number for each in reversed(marks) if marks[-1].at - each.at >= self._window), None)
+        return next((each.number for each in reversed(marks) if marks[-1].at - each.at >= pod.window), None)
 
     def _pause(self, pod: _Pod, found: tuple[Lruvec, ...] | Outcome) -> float:
         if pod.cold is None or isinstance(found, Outcome):
-            return self._interval
+            return SHARE * pod.window
         whole = sum(each.anon_pages() for each in found if pod.has(each)) * self._page
-        return self._rest if pod.cold < max(_LITTLE_SHARE * whole, _LITTLE) else self._interval
+        little = pod.cold < max(_LITTLE_SHARE * whole, _LITTLE)
+        pod.little = pod.little + 1 if little else 0
+        return max(self._rest if pod.little >= _LITTLE_PASSES else 0.0, SHARE * pod.window)

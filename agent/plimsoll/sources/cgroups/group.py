@@ -26,7 +26,7 @@ _LIMIT_KEYS = ("high", "max")
 # v2's names and then v1's for what is v1's own count; there the containers' pages count in `total_`.
 _MEMORY_KEYS = (
     *("anon", "file", "shmem", "active_anon", "inactive_anon", "unevictable", "swapcached", "zswapped"),
-    *("pgscan_direct", "pgsteal_direct"),
+    *("pgscan", "pgsteal", "pgrefill", "pgactivate", "pgdeactivate"),
     *("total_rss", "total_cache", "total_shmem", "total_active_anon", "total_inactive_anon", "total_unevictable"),
     "total_swap",
 )

@@ -57,8 +57,7 @@ def pod_memory(group: Group, containers: int = 0) -> PodMemory:
         zswapped=found.get("zswapped"),
         protected=max(containers, *(_kept(group, each) for each in _PROTECTIONS)),
         refaulted=None if refaults is None else refaults * os.sysconf("SC_PAGE_SIZE"),
-        scanned=found.get("pgscan_direct"),
-        stolen=found.get("pgsteal_direct"),
+        passed_by=_passed_by(found),
         oom_kills=events.get("oom_kill"),
         limit_hits=events.get("max"),
     )
@@ -70,6 +69,21 @@ def _listed(found: Mapping[str, int]) -> int | None:
         if None not in lists:
             return sum(each for each in lists if each is not None)
     return None
+
+
+def _passed_by(found: Mapping[str, int]) -> int | None:
+    """
+    What reclaim has found in use. The two lists of old count it; of the generations it is what is left.
+
+    A page that goes to a disk is looked at twice, to be written and to be freed; with one that is in memory (zram) it
+    is once, and this comes out too small. What had moved to a younger generation by itself is counted as refilled.
+    """
+    keys = ("pgscan", "pgsteal", "pgrefill", "pgactivate", "pgdeactivate")
+    if any(each not in found for each in keys):
+        return None
+    looked, taken, moved, activated, deactivated = (found[each] for each in keys)
+    pages = activated if activated or deactivated else max(0, looked - 2 * taken + moved)
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _kept(group: Group, name: str) -> int:

@@ -275,6 +275,7 @@ def test_overcommit_as_metrics_and_data():
         'plimsoll_overcommit_selector_passed_over{selector="damon",reason="in-use"} 1',
         f"plimsoll_pod_offloaded_bytes{{{who}}} 50",
         f"plimsoll_pod_offloaded_limit_bytes{{{who}}} 75",
+        f"plimsoll_pod_cold_window_seconds{{{who}}} 360.0",
         f"plimsoll_pod_reclaim_step{{{who}}} 0.01",
         f"plimsoll_pod_stall_budget_seconds{{{who}}} 0.5",
         f'plimsoll_pod_reclaim_paused{{{who},reason="stalled"}} 1',
@@ -290,7 +291,7 @@ def test_overcommit_as_metrics_and_data():
     found = json.loads(json.dumps(status(seen, FACTS, acting=acting)))["overcommit"]
     assert found.pop("pods") == [
         {"namespace": "shop", "pod": "web-1", "uid": UID.format(1), "offloadedBytes": 50, "capBytes": 75,
-         "floorBytes": 64, "coldBytes": 20, "step": 0.01, "swapPressure": 0.001, "exact": False,
+         "floorBytes": 64, "coldBytes": 20, "windowSeconds": 360, "step": 0.01, "swapPressure": 0.001, "exact": False,
          "stallBudgetSeconds": 0.5, "refaultBytesPerSecond": 4, "wantedBytes": 4096, "selector": "mglru",
          "pause": {"reason": "stalled", "message": "it has waited for as long as it may", "seconds": 119.6}},
     ]  # fmt: skip

@@ -77,6 +77,12 @@ POD_CAP = Family(
 )
 POD_FLOOR = Family("plimsoll_pod_memory_floor_bytes", "gauge", "The pod's memory is not taken below this.", _POD)
 POD_COLD = Family("plimsoll_pod_memory_cold_bytes", "gauge", "What was idle for the selector's whole window.", _POD)
+POD_WINDOW = Family(
+    "plimsoll_pod_cold_window_seconds",
+    "gauge",
+    "How long the pod's memory must not have been used to be cold; longer than configured where that was too short.",
+    _POD,
+)
 POD_STEP = Family("plimsoll_pod_reclaim_step", "gauge", "The share of its base the pod may lose at once.", _POD)
 POD_PRESSURE = Family(
     "plimsoll_pod_swap_pressure", "gauge", "Share of time the pod waited for swap, 0 to 1.", (*_POD, "source")
@@ -147,7 +153,8 @@ SWAP_READ = Family(
 OVERCOMMIT_FAMILIES = (
     *(RATIO, TARGET, PHYSICAL, BASE, OFFLOADED, SWAP_CACHE, GAP, WRITE_RATE, WRITE_MEAN, WRITE_LIMIT, WRITE_BUDGET),
     *(LIFE, OFFERED, PAUSED),
-    *(SELECTOR, PASSED_OVER, POD_OFFLOADED, POD_CAP, POD_FLOOR, POD_COLD, POD_STEP, POD_PRESSURE, POD_STALL_BUDGET),
+    *(SELECTOR, PASSED_OVER, POD_OFFLOADED, POD_CAP, POD_FLOOR, POD_COLD, POD_WINDOW, POD_STEP),
+    *(POD_PRESSURE, POD_STALL_BUDGET),
     *(POD_REFAULTS, POD_PAUSED, POD_WANTED),
     *(POD_ASKED, POD_FREED, POD_SECONDS, POD_PENDING, RECLAIMS, DEDICATED),
     *(SWAP_SIZE, SWAP_USED, SWAP_IN_MEMORY, SWAP_WRITTEN, SWAP_READ),
@@ -208,6 +215,7 @@ def _pods(pods: Sequence[tuple[Labels, PodOvercommit]]) -> Iterator[Sampled]:
     yield POD_CAP, [(name, each.cap) for name, each in pods]
     yield POD_FLOOR, [(name, each.floor) for name, each in pods]
     yield POD_COLD, [(name, each.cold) for name, each in pods if each.cold is not None]
+    yield POD_WINDOW, [(name, each.window) for name, each in pods]
     yield POD_STEP, [(name, each.step) for name, each in pods]
     yield (
         POD_PRESSURE,

@@ -116,6 +116,7 @@ def _pod(namespace: str, name: str, pod: PodOvercommit) -> dict[str, object]:
         "capBytes": pod.cap,
         "floorBytes": pod.floor,
         "coldBytes": pod.cold,
+        "windowSeconds": round(pod.window),
         "step": round(pod.step, 6),
         "swapPressure": None if pod.pressure is None else round(pod.pressure, 6),
         "exact": pod.exact,

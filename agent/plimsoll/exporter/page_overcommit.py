@@ -149,6 +149,7 @@ def _facts(pod: PodOvercommit) -> Iterator[str]:
         yield f"{size(round(pod.refaults))}/s come back"
     if pod.cold is not None:
         yield f"{size(pod.cold)} cold"
+    yield f"cold after {pod.window:.0f} s"
     yield f"by {pod.selector.value}"
     if pod.wanted:
         yield f"a request now: {size(pod.wanted)}"

@@ -64,7 +64,8 @@ class PodOvercommit:
     where the kernel said so, an estimate otherwise. ``stall_budget``: seconds it may yet wait. ``refaults``: bytes per
     second that came back, smoothed. ``asked``: bytes asked for in this decision; ``wanted``: what a request now would
     be of, also where none is due, where DAMON gets at them by itself, and while the policy only observes. ``pause``
-    says why none, for ``pause_seconds`` more where that is known.
+    says why none, for ``pause_seconds`` more where that is known. ``window``: seconds for which its memory must not
+    have been used to be cold.
     """
 
     uid: str
@@ -83,6 +84,7 @@ class PodOvercommit:
     pause: Pause = Pause.NONE
     pause_seconds: float = 0.0
     wanted: int = 0
+    window: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,4 +59,5 @@ def _of_pod(seen: Seen, shares: Shares, now: float, config: OvercommitSection, *
         pause=pause,
         pause_seconds=max(0.0, course.hold_until - now) if pause is course.pause else 0.0,
         wanted=shares.sizes.get(seen.uid, 0),
+        window=course.window(config),
     )

@@ -213,8 +213,8 @@ def _held(seen: Seen, now: float, config: OvercommitSection) -> Pause:
         return Pause.OWNER
     age = now - kept.since
     settled = now - kept.level_since >= min(STEADY_SECONDS, config.probation) or age >= _PROBATIONS * config.probation
-    # The look takes nothing worth speaking of, and its window passes meanwhile. Once the pod was let go, a change of its
-    # memory does not bring it back here.
+    # The look takes nothing worth speaking of, and its window passes meanwhile. Once the pod was let go, a change of
+    # its memory does not bring it back here.
     if age < config.probation and (seen.knowing or kept.course.looked):
         return Pause.PROBATION
     if not settled and kept.asked_at == float("-inf"):

@@ -26,8 +26,8 @@ _HARSH = 10.0
 _FELT = 3.0
 HOLD_SECONDS = 10.0
 SHOCK_SECONDS = 60.0
-# Of the pod, a minute. Google's far memory stays below 0.2 % of what is in use; a fresh pod's first sweep is let go on a
-# little longer. On a flash drive it is less than the watermark.
+# Of the pod, a minute. Google's far memory stays below 0.2 % of what is in use; a fresh pod's first sweep is let go on
+# a little longer. On a flash drive it is less than the watermark.
 REFAULT_SHARE = 0.005
 # How long the level that hurt is not gone below again, the first time.
 FLOOR_SECONDS = 120.0

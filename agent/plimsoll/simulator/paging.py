@@ -23,9 +23,8 @@ PAGE = 4096
 FAULT_SECONDS = 0.00045
 """Of one page, on the average (41 000 pages in 18.4 s)."""
 
-AGEING_SECONDS, AGEING_PASSES = 60.0, 3
-IDLE_SECONDS = 120.0
-DAMON_SECONDS = 90.0
+# Half a window apart.
+AGEING_PASSES = 3
 
 
 class Part(NamedTuple):
@@ -66,6 +65,7 @@ class PodMemoryModel:
         self._now = 0.0
         self._selector: Selector | None = None
         self._rate = 0
+        self._window = 0.0
         self._passes: list[float] = []
         # The golden ratio spreads what a part's pages do over its period, and is the same in every run.
         self._chunks = [
@@ -105,16 +105,16 @@ class PodMemoryModel:
         for each in self._chunks:
             if each.period is not None and each.due <= self._now:
                 self._use(each, each.period)
-        if self._selector is Selector.MGLRU and (not self._passes or self._now - self._passes[-1] >= AGEING_SECONDS):
+        if self._selector is Selector.MGLRU and (not self._passes or self._now - self._passes[-1] >= self._window / 2):
             self._age()
         if self._selector is Selector.DAMON and self._rate:
             self._page_out(int(min(self._rate * seconds, room, max(0, self.limit - self.swapped))))
 
-    def watch(self, selector: Selector | None, rate: int) -> None:
+    def watch(self, selector: Selector | None, rate: int, window: float) -> None:
         """As ``model/plan.py`` has it."""
         if selector is not self._selector:
             self._passes = []
-        self._selector, self._rate = selector, rate
+        self._selector, self._rate, self._window = selector, rate, window
 
     def reclaim(self, size: int, room: int) -> int:
         """Take at least ``size`` bytes if they can be found, whatever the pod protects; what came of it."""
@@ -173,10 +173,10 @@ class PodMemoryModel:
     def _cold(self) -> int | None:
         if self._selector is not Selector.MGLRU or len(self._passes) < AGEING_PASSES:
             return None
-        return sum(self._chunk for each in self._list if self._now - each.used >= IDLE_SECONDS)
+        return sum(self._chunk for each in self._list if self._now - each.used >= self._window)
 
     def _page_out(self, size: int) -> None:
-        idle = [each for each in self._list if self._now - each.used >= DAMON_SECONDS][: size // self._chunk]
+        idle = [each for each in self._list if self._now - each.used >= self._window][: size // self._chunk]
         for each in idle:
             each.resident = False
         self._list = deque(each for each in self._list if each.resident)

@@ -101,7 +101,10 @@ class PagingNode:
         for uid, model in self.models.items():
             model.limit = wanted.get(uid, 0)
             watch = watched.get(uid)
-            model.watch(None if watch is None else watch.selector, 0 if watch is None else watch.rate)
+            if watch is None:
+                model.watch(None, 0, 0.0)
+            else:
+                model.watch(watch.selector, watch.rate, watch.window)
         for reclaim in reclaims:
             freed = self.models[reclaim.pod].reclaim(reclaim.size, self._room())
             before = self._offloads.get(reclaim.pod, Offload())

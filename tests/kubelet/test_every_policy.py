@@ -69,7 +69,8 @@ def installed(whole_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) 
 
 def _config(guest: Machine) -> dict[str, Any]:
     device = guest.sh(f"readlink -f {SWAP}").strip()
-    overcommit = {"ratio": 1.5, "swapDevice": device, "probation": "5s", "interval": "2s", "writeBudget": "64Mi"}
+    overcommit = {"ratio": 1.5, "swapDevice": device, "probation": "5s", "window": "10s"}
+    overcommit |= {"interval": "2s", "writeBudget": "64Mi"}
     frequency = {"window": "4s", "coolDown": "2s", "shrinkStep": 1.0}
     return {
         **CONFIG,

@@ -53,9 +53,10 @@ def test_a_window_adds_up() -> None:
         window(LINES, 3, 9, 0)
 
 
-def test_nothing_waited_is_no_worth() -> None:
-    """Not infinitely good: there is nothing to divide by."""
-    assert window([line(0, 100), line(1, 50)], 0, 1, 100 * MIB).worth is None
+def test_nothing_waited_is_not_infinitely_good() -> None:
+    """What hardly stalled counts as a millisecond; what saved nothing is worth nothing."""
+    assert window([line(0, 100), line(2, 50)], 0, 2, 100 * MIB).worth == 0.0
+    assert window([line(0, 50), line(2, 50, 0.0005)], 0, 2, 100 * MIB).worth == 100.0
 
 
 def test_recovery_is_the_first_calm_stretch() -> None:
@@ -68,7 +69,7 @@ def test_recovery_is_the_first_calm_stretch() -> None:
 
 
 def test_the_tables_compare_medians() -> None:
-    """The reference is 1 by definition; a controller that saved nothing and stalled nothing has no ratio."""
+    """The reference is 1 by definition; a controller that saved nothing and stalled nothing is worth nothing."""
 
     def run(name: str, seed: int, saved: float, stalled: float) -> Run:
         lines = [line(0, 100), line(1, 100 - saved), line(61, 100 - saved, stalled)]
@@ -79,6 +80,6 @@ def test_the_tables_compare_medians() -> None:
     rows = table([*runs, run("none", 1, 0, 0)], 1.0, 50)
 
     ratios = {each.split()[0]: each.split()[-1] for each in rows[2:]}
-    assert ratios == {"oomd": "1.00", "plain": "2.00", "none": "-"}
+    assert ratios == {"oomd": "1.00", "plain": "2.00", "none": "0.00"}
     assert "6.0 (1.0-10.0)" in rows[2]
     assert [each.split()[6] for each in change_table(runs)[2:]] == ["never", "never"]

@@ -17,7 +17,7 @@ from plimsoll.policies.bounds import Violation, territory
 from plimsoll.policies.overcommit_alarm import Alarm, listen
 from plimsoll.policies.overcommit_ratio import Level
 from plimsoll.policies.overcommit_selector import PATIENCE_SECONDS, choose, lacking, of_pod, passed_over
-from plimsoll.policies.overcommit_swap import Limits, limit, saved
+from plimsoll.policies.overcommit_swap import AHEAD, Limits, limit, saved
 from plimsoll.policies.policy import Decision, Policy
 from plimsoll.policies.reclaim_bounds import MAX_RATE, MAX_RECLAIM, MAX_RECLAIMS, Reclaimable
 from plimsoll.policies.registry import Enrolled
@@ -58,6 +58,25 @@ def test_a_limit_leaves_what_is_kept() -> None:
     ((_, less),) = limit(sized(a=380 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes
     assert less <= 80 * MIB
     assert dict(limit(sized(a=200 * MIB), DEVICE, 0.2, 4.0, before, keeps=keeps).sizes) == {"a": 0}
+
+
+def test_a_large_pods_limit_follows_what_it_has_there() -> None:
+    """What goes at once is bounded; written anew only after half of that, in either direction. Small ones as ever."""
+    big = replace(DEVICE, size=64 * GIB)
+
+    def having(gone: int, before: Limits) -> Limits:
+        levels = {"a": Level((8192 - gone) * MIB, (8192 - gone) * MIB, gone * MIB, 0, 0)}
+        return limit(levels, big, 0.2, 4.0, before, stepwise=True)
+
+    first = having(0, Limits())
+    assert dict(first.sizes) == {"a": AHEAD}
+    assert having(128, first) == first
+    second = having(129, first)
+    assert dict(second.sizes) == {"a": 129 * MIB + AHEAD}
+    assert having(0, second) == second
+    assert dict(having(0, having(1000, second)).sizes) == {"a": AHEAD}
+    small = limit(sized(a=200 * MIB), big, 0.2, 4.0, Limits(), stepwise=True)
+    assert small == limit(sized(a=200 * MIB), big, 0.2, 4.0, Limits())
 
 
 def test_limits_together_fit_the_device() -> None:

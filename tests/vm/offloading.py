@@ -30,6 +30,7 @@ _FAST: dict[str, object] = {
     "swapDevice": SWAP,
     "selector": "plain",
     "probation": "2s",
+    "window": "10s",
     "interval": "2s",
     "writeBudget": "1Gi",
     "watermark": 0.05,

@@ -26,7 +26,8 @@ TAKES_SECONDS = 600
 def config(mode: str = "enforce", ratio: float = 3.0) -> str:
     return (
         f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\novercommit:\n"
-        f"  {{mode: {mode}, ratio: {ratio}, swapDevice: {SWAP}, selector: damon, probation: 5s, writeBudget: 64Mi}}\n"
+        f"  {{mode: {mode}, ratio: {ratio}, swapDevice: {SWAP}, selector: damon, probation: 5s, window: 30s, "
+        f"writeBudget: 64Mi}}\n"
     )
 
 

@@ -18,7 +18,8 @@ SWAP = "/dev/disk/by-id/virtio-plimsoll-swap"
 # to be careful with.
 ENFORCE = (
     f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\n"
-    f"overcommit: {{mode: enforce, ratio: 1.5, swapDevice: {SWAP}, probation: 5s, interval: 2s, writeBudget: 64Mi}}\n"
+    f"overcommit: {{mode: enforce, ratio: 1.5, swapDevice: {SWAP}, probation: 5s, window: 10s, interval: 2s, "
+    f"writeBudget: 64Mi}}\n"
 )
 
 

@@ -92,7 +92,11 @@ def decide(snapshot: Snapshot, config: OvercommitSection, state: State) -> Decis
     writes = account(state.writes, device, config.write_rate, ground.seconds)
     opened = _open(ground, willing)
     keeps = {each.pod.uid: protection(each) for each in willing}
-    limits = overcommit_swap.limit(opened, device, config.device_floor, config.pod_ratio, state.limits, keeps=keeps)
+    # DAMON takes what it is told to, at the rate it is told.
+    stepwise = selector is not Selector.DAMON
+    limits = overcommit_swap.limit(
+        opened, device, config.device_floor, config.pod_ratio, state.limits, keeps=keeps, stepwise=stepwise
+    )
     seen = _look(ground, selector, config, state)
     room = _room(device, writes, config)
     pause = _paused(config, device, alarm, ratio, room)

@@ -28,8 +28,14 @@ NAME = CHAIN = "overcommit"
 DEVICE_CHAIN = "overcommit.device"
 PAGE = 1 << 16  # the largest the kernel is built with: limits are rounded to pages
 _LEAST = 16 << 20
+_ENDLESS = 1 << 62
 _HEADROOM = 1.25
 _OUTGROWN, _TIGHT, _OVERSIZED = 0.9, 0.95, 2.5
+AHEAD = 256 << 20
+"""
+How much more than it has a pod may have on the device. Reclaim that has to look far takes all it passes by as unused,
+which of a large pod is gigabytes: at most this goes at once. A request is of half of it.
+"""
 
 
 class Route(StrEnum):
@@ -72,9 +78,11 @@ def limit(
     before: Limits,
     *,
     keeps: Mapping[str, int] = MappingProxyType({}),
+    stepwise: bool = False,
 ) -> Limits:
     """
     How much each of these pods may have. Finite in any case; what stood ``before`` stays as long as it is about right.
+    ``stepwise``: little more at a time than it has there.
 
     The policy moves less: the limit is for what the kernel moves by itself, when memory runs short or by DAMON, which
     heeds no other protection. So it never leaves a pod less memory than ``keeps`` says.
@@ -91,16 +99,22 @@ def limit(
         room = _room(levels[uid], keeps.get(uid, 0))
         fair = min(size if total <= most else size * most // total, room) // PAGE * PAGE
         old = known.get(uid)
-        fits = old is not None and fair * _OUTGROWN <= old <= min(fair * _OVERSIZED, room)
-        fairly.append((uid, min(fair, _tight(room))))
-        sizes.append((uid, old if fits and old is not None else min(_generous(fair, total, most), _tight(room))))
+        # It stays until half of what it was ahead is used, or as much again came back.
+        half, ahead, twice = (_ahead(levels[uid], each) if stepwise else _ENDLESS for each in (0.5, 1.0, 2.0))
+        fits = old is not None and min(fair * _OUTGROWN, half) <= old <= min(fair * _OVERSIZED, room, twice)
+        fairly.append((uid, min(fair, _tight(room), ahead)))
+        sizes.append((uid, old if fits and old is not None else min(_generous(fair, total, most), _tight(room), ahead)))
     # What stood before leaves no room for who has come since.
     return Limits(tuple(sizes if sum(size for _, size in sizes) <= most else fairly))
 
 
+def _ahead(level: Level, times: float) -> int:
+    return (level.offloaded + level.swap_cached + int(AHEAD * times)) // PAGE * PAGE
+
+
 def _room(level: Level, keep: int) -> int:
     """What may be on the device of a pod that keeps so much in memory."""
-    return max(0, level.current + level.offloaded - keep) if keep > 0 else 1 << 62
+    return max(0, level.current + level.offloaded - keep) if keep > 0 else _ENDLESS
 
 
 def _tight(room: int) -> int:

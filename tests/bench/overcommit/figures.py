@@ -35,9 +35,9 @@ class Window(NamedTuple):
         return max(self.memory_stall, self.io_stall)
 
     @property
-    def worth(self) -> float | None:
-        """MiB x s saved for each ms of stall; ``None`` where nothing stalled."""
-        return self.area / self.stall if self.stall else None
+    def worth(self) -> float:
+        """MiB x s saved for each ms of stall; less than one counts as one, as no ratio means much there."""
+        return self.area / max(1.0, self.stall)
 
 
 class Run(NamedTuple):
@@ -89,7 +89,8 @@ def table(runs: Sequence[Run], mark: float, ideal: float, reference: str = "oomd
     """A row for each controller: medians over its seeds, the spread of the worth, and the ratio to the reference."""
     names = list(dict.fromkeys(each.controller for each in runs))
     found = {name: [each for each in runs if each.controller == name] for name in names}
-    base = _median([each.marks[mark].worth for each in found.get(reference, [])])
+    reference_worths = [each.marks[mark].worth for each in found.get(reference, [])]
+    base = statistics.median(reference_worths) if reference_worths else 0.0
     head = (
         f"{'controller':<12} {'MiB*s':>8} {'resident':>8} {'memory ms':>9} {'io ms':>8} {'refaults':>8} {'mean ms':>8} "
         f"{'p99 ms':>7} {'p999 ms':>8} {'written':>8} {'cpu %':>6} {'MiB*s/ms':>16} {'x ' + reference:>7}"
@@ -97,10 +98,10 @@ def table(runs: Sequence[Run], mark: float, ideal: float, reference: str = "oomd
     rows = [f"after {mark:g} minutes, ideal {ideal:g} MiB", head]
     for name in names:
         at = [each.marks[mark] for each in found[name]]
-        worths = [each.worth for each in at if each.worth is not None]
-        middle = _median(worths)
-        spread = f"{middle:.1f} ({min(worths):.1f}-{max(worths):.1f})" if middle is not None else "-"
-        ratio = f"{middle / base:.2f}" if middle is not None and base else "-"
+        worths = [each.worth for each in at]
+        middle = statistics.median(worths)
+        spread = f"{middle:.1f} ({min(worths):.1f}-{max(worths):.1f})"
+        ratio = f"{middle / base:.2f}" if base else "-"
         latency = [each.latency for each in found[name]]
         rows.append(
             f"{name:<12} {_of(at, 'area'):>8.0f} {_of(at, 'resident'):>8.1f} {_of(at, 'memory_stall'):>9.0f} "
@@ -131,11 +132,6 @@ def change_table(runs: Sequence[Run]) -> list[str]:
             f"{_in([each.service for each in found], 'p99'):>13.2f}"
         )
     return rows
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
-    return statistics.median(known) if known else None
 
 
 def _of(windows: Sequence[Window], name: str) -> float:

@@ -83,6 +83,7 @@ def test_f15_killed_at_many_steps_on_cgroup_v2(guest_image: Image) -> None:
         assert sum(narrowed) == files["memory.low"]
 
 
+@pytest.mark.long
 def test_f15_killed_at_many_steps_on_cgroup_v1(guest_image: Image) -> None:
     """F15 on Linux 6.1 with v1: idle pods with shares of their own, in another hierarchy than their memory."""
     with Machine(guest_image, kernel="6.1", arguments=CGROUP_V1) as guest:

@@ -253,7 +253,10 @@ def test_overcommit_as_metrics_and_data():
     seen, acting = overcommitted(snapshot((pod_in(1, "/kubepods/x"),)), Acting())
     exporter = Exporter(PressureSection())
     exporter.observe(seen, FACTS, acting)
-    names = ("plimsoll_overcommit", "plimsoll_pod_offloaded", "plimsoll_pod_reclaim", "plimsoll_pod_stall")
+    names = (
+        *("plimsoll_overcommit", "plimsoll_pod_offloaded", "plimsoll_pod_cold"),
+        *("plimsoll_pod_reclaim", "plimsoll_pod_stall"),
+    )
 
     who = 'namespace="shop",pod="web-1"'
     assert [each for each in exporter.text().decode().splitlines() if each.startswith(names)] == [

@@ -74,7 +74,7 @@ class Course(NamedTuple):
 
     def window(self, config: OvercommitSection) -> float:
         """How long memory must not have been used to be cold: twice as long each time that turned out too short."""
-        return min(WINDOW_MOST, config.window * float(1 << self.widened)) if self.widened else config.window
+        return min(WINDOW_MOST, config.window * float(1 << self.widened))
 
     def floor_at(self, now: float) -> int:
         """The level it may not be taken below now."""
@@ -205,13 +205,14 @@ def _released(course: Course, feeling: Feeling, most: float) -> Course:
 
 def stride(course: Course, now: float, config: OvercommitSection) -> Course:
     """What follows a request at ``now``: the next one's step, from how the one before was borne. Once for each."""
+    fresh = course._replace(waited=0.0, lasted=0.0, passed_by=0, searched=False)
     if not course.looked:
         # It was for the kernel to look at all of it.
-        return _looking(course, now, config)._replace(waited=0.0, lasted=0.0, passed_by=0, searched=False)
+        return _looking(fresh, now, config)
     share = course.waited / course.lasted if course.lasted > 0 else 0.0
     step = course.step
     if share > _HARSH * config.watermark:
         step = max(config.step.smallest, step / 2)
     elif share <= config.watermark:
         step = min(config.step.largest, step * _GROWTH)
-    return course._replace(step=step, waited=0.0, lasted=0.0, passed_by=0, searched=False)
+    return fresh._replace(step=step)

@@ -56,9 +56,9 @@ class _Pod:
     ``little``: how many passes in a row have found little.
     """
 
-    def __init__(self, below: frozenset[str], window: float) -> None:
+    def __init__(self, below: frozenset[str]) -> None:
         self.below = below
-        self.window = window
+        self.window = 0.0
         self.due = float("-inf")
         self.little = 0
         self.marks: dict[_Key, deque[_Mark]] = {}
@@ -104,7 +104,7 @@ class GenerationalMemory:
         for each in watches:
             below = frozenset(target.path for target in each.targets)
             known = self._pods.get(each.pod)
-            pods[each.pod] = known if known is not None and known.below == below else _Pod(below, each.window)
+            pods[each.pod] = known if known is not None and known.below == below else _Pod(below)
             pods[each.pod].window = each.window
         self._pods = pods
 

@@ -133,6 +133,16 @@ class Node:
             )
             yield
 
+    @contextmanager
+    def frozen(self, pod: Pod) -> Iterator[None]:
+        """While inside, nothing of the pod runs."""
+        switch, events = (self.path(pod, f"cgroup.{each}") for each in ("freeze", "events"))
+        self.guest.sh(f"echo 1 > {switch}; until grep -q '^frozen 1' {events}; do sleep 0.1; done")
+        try:
+            yield
+        finally:
+            self.guest.sh(f"echo 0 > {switch}")
+
     def settings(self) -> dict[str, str]:
         """Every setting of the pods' cgroups."""
         found: dict[str, str] = self.agent.script("settings.py")

@@ -106,7 +106,7 @@ def table(runs: Sequence[Run], mark: float, ideal: float, reference: str = "oomd
         rows.append(
             f"{name:<12} {_of(at, 'area'):>8.0f} {_of(at, 'resident'):>8.1f} {_of(at, 'memory_stall'):>9.0f} "
             f"{_of(at, 'io_stall'):>8.0f} {_of(at, 'refaults'):>8.0f} {_in(latency, 'mean'):>8.3f} "
-            f"{_in(latency, 'p99'):>7.2f} {_in(latency, 'p999'):>8.2f} {_of(at, 'written'):>8.0f} "
+            f"{_in(latency, 'p99'):>7.3f} {_in(latency, 'p999'):>8.2f} {_of(at, 'written'):>8.0f} "
             f"{100 * _of(at, 'cpu') / _of(at, 'seconds'):>6.2f} {spread:>16} {ratio:>7}"
         )
     return rows
@@ -129,7 +129,7 @@ def change_table(runs: Sequence[Run]) -> list[str]:
             f"{name:<12} {_of(after, 'memory_stall'):>9.0f} {_of(after, 'io_stall'):>8.0f} "
             f"{_of(after, 'refaults'):>8.0f} {_in([each.latency_after for each in found], 'mean'):>8.3f} "
             f"{_in([each.latency_after for each in found], 'p99'):>7.2f} {seconds:>11} {_of(after, 'resident'):>8.1f} "
-            f"{_in([each.service for each in found], 'p99'):>13.2f}"
+            f"{_in([each.service for each in found], 'p99'):>13.4f}"
         )
     return rows
 

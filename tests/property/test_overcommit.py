@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plimsoll.config.overcommit_section import OvercommitSection
 from plimsoll.model.acting import Mode, Status
-from plimsoll.model.memory import DeviceTraffic, NodeSwap, Offload, PodMemory, SwapDevice
+from plimsoll.model.memory import NodeSwap, Offload, PodMemory, SwapDevice
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.plan import Knob, Plan, Selector
 from plimsoll.model.pod import Priority
@@ -71,7 +71,6 @@ MEMORIES = st.none() | st.builds(
     refaulted=BYTES,
     oom_kills=st.none() | st.integers(0, 3),
     limit_hits=st.none() | st.integers(0, 3),
-    swap_traffic=st.none() | st.builds(DeviceTraffic, st.integers(0, GIB), st.integers(0, GIB)),
     cold=BYTES,
 )
 DEVICES = st.none() | st.builds(

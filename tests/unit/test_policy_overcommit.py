@@ -260,7 +260,7 @@ def test_budget() -> None:
         ),
         (low(1, memory(swapped=32 * MIB, swap_limited=True, swap_limit=None)), Pause.NONE),
         (low(1, stalls=(0.0, None)), Pause.NONE),
-        (low(1, memory(refaulted=None, swap_traffic=None), stalls=(0.0, None)), Pause.UNKNOWN),
+        (low(1, memory(refaulted=None), stalls=(0.0, None)), Pause.UNKNOWN),
     ],
 )
 def test_what_stops_one(pod: PodSample, pause: Pause) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from plimsoll.model.memory import DeviceTraffic, PodMemory, SwapDevice
+from plimsoll.model.memory import SwapDevice
 from plimsoll.model.overcommit import Pause
 from plimsoll.model.pressure import Pressure, Source
 from plimsoll.policies.overcommit_budget import BURST_SECONDS, Writes, account, life, unworn
@@ -111,10 +111,6 @@ def test_cap() -> None:
 # --- pressure
 
 
-def counted(refaulted: int | None, read: int | None) -> PodMemory:
-    return memory(refaulted=refaulted, swap_traffic=None if read is None else DeviceTraffic(read, 0))
-
-
 def test_the_kernel_s_own_time_for_swap_counts() -> None:
     """openEuler times it: whatever I/O pressure there is, it is not asked."""
     pod = replace(
@@ -128,40 +124,40 @@ def test_the_kernel_s_own_time_for_swap_counts() -> None:
 
 def test_memory_pressure_alone_is_not_believed() -> None:
     """The classic LRU: 2240 refaults, memory.pressure 0.00 s. What I/O pressure and the reads say counts."""
-    felt, _ = feel(low(1, counted(2240 * 4096, None), stalls=(0.0, 0.3)), Counters(0, None), 10.0)
+    felt, _ = feel(low(1, memory(refaulted=2240 * 4096), stalls=(0.0, 0.3)), Counters(0), 10.0)
     assert felt.share == 0.3
     assert not felt.exact
 
 
 def test_a_pod_that_waits_for_its_own_files_does_not_look_as_if_it_swapped() -> None:
     """Ten pages at 10 ms in 10 s explain a hundredth of the time, not all of it."""
-    felt, _ = feel(low(1, counted(10 * 4096, 10 * 4096), stalls=(0.0, 0.8)), Counters(0, 0), 10.0)
+    felt, _ = feel(low(1, memory(refaulted=10 * 4096), stalls=(0.0, 0.8)), Counters(0), 10.0)
     assert felt.share == pytest.approx(0.01)
-    none, _ = feel(low(1, counted(0, 0), stalls=(0.0, 0.8)), Counters(0, 0), 10.0)
+    none, _ = feel(low(1, memory(refaulted=0), stalls=(0.0, 0.8)), Counters(0), 10.0)
     assert none.share == 0.0
 
 
 def test_memory_pressure_counts_where_it_is_more() -> None:
     """A multi-generational LRU does count some of it."""
-    felt, _ = feel(low(1, counted(0, 0), stalls=(0.2, 0.1)), Counters(0, 0), 10.0)
+    felt, _ = feel(low(1, memory(refaulted=0), stalls=(0.2, 0.1)), Counters(0), 10.0)
     assert felt.share == 0.2
 
 
 def test_nothing_known_is_not_nothing_felt() -> None:
     """Memory pressure says nothing of swap, so with nothing else it is unknown, also when it is 0."""
-    felt, _ = feel(low(1, counted(None, None), stalls=(0.0, None)), Counters(), 10.0)
+    felt, _ = feel(low(1, memory(refaulted=None), stalls=(0.0, None)), Counters(), 10.0)
     assert felt.share is None
 
 
 def test_the_first_look_takes_io_pressure_whole() -> None:
     """Without two counts nothing bounds it."""
-    felt, counters = feel(low(1, counted(5, 7), stalls=(0.0, 0.4)), Counters(), 0.0)
-    assert (felt.share, felt.returned, counters) == (0.4, None, Counters(5, 7))
+    felt, counters = feel(low(1, memory(refaulted=5), stalls=(0.0, 0.4)), Counters(), 0.0)
+    assert (felt.share, felt.returned, counters) == (0.4, None, Counters(5))
 
 
 def test_counters_that_went_backwards_are_a_first_look() -> None:
     """A cgroup made again."""
-    felt, _ = feel(low(1, counted(5, 7)), Counters(100, 100), 10.0)
+    felt, _ = feel(low(1, memory(refaulted=5)), Counters(100), 10.0)
     assert felt.returned is None
 
 

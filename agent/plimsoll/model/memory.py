@@ -11,13 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class DeviceTraffic(NamedTuple):
-    """What a cgroup has read from and written to one block device, in bytes."""
-
-    read: int
-    written: int
-
-
 @dataclass(frozen=True, slots=True)
 class PodMemory:
     """
@@ -29,8 +22,7 @@ class PodMemory:
     containers together ask to be kept. ``swap_limit``: ``None`` is no limit, so ``swap_limited`` says whether one is
     known. ``refaulted``: anonymous pages that were evicted and came back, as bytes. ``passed_by``: bytes that reclaim
     has come to and found in use, so far; an estimate. ``oom_kills`` and ``limit_hits`` are of ``memory.events``.
-    ``swap_traffic`` is the pod's own traffic with the swap device. ``cold`` is what a selector knows to have been idle
-    for its whole window.
+    ``cold`` is what a selector knows to have been idle for its whole window.
     """
 
     current: int | None = None
@@ -49,7 +41,6 @@ class PodMemory:
     passed_by: int | None = None
     oom_kills: int | None = None
     limit_hits: int | None = None
-    swap_traffic: DeviceTraffic | None = None
     cold: int | None = None
 
 

@@ -23,7 +23,6 @@ class Counters(NamedTuple):
     """What the kernel had counted at the last decision."""
 
     refaulted: int | None = None
-    read: int | None = None
     passed_by: int | None = None
 
 
@@ -45,15 +44,11 @@ def feel(sample: PodSample, before: Counters, seconds: float) -> tuple[Felt, Cou
     memory = sample.memory
     now = Counters()
     if memory is not None:
-        read = None if memory.swap_traffic is None else memory.swap_traffic.read
-        now = Counters(memory.refaulted, read, memory.passed_by)
-    # Reads of the device are what it waited for. Pages found in the swap cache count as returned, and cost nothing.
-    read, returned = _grown(before.read, now.read), _grown(before.refaulted, now.refaulted)
-    if returned is None:
-        returned = read
+        now = Counters(memory.refaulted, memory.passed_by)
+    returned = _grown(before.refaulted, now.refaulted)
     share, exact = _exact(sample), True
     if share is None:
-        share, exact = _estimate(sample, returned if read is None else read, seconds), False
+        share, exact = _estimate(sample, returned, seconds), False
     return Felt(share, exact, returned, _grown(before.passed_by, now.passed_by) or 0), now
 
 
@@ -63,6 +58,7 @@ def _exact(sample: PodSample) -> float | None:
 
 
 def _estimate(sample: PodSample, came: int | None, seconds: float) -> float | None:
+    # Pages found in the swap cache have come back, too, and cost nothing: the estimate is no less than what was waited.
     memory, io = some(sample, "memory"), some(sample, "io")
     possible = None if came is None or seconds <= 0 else min(1.0, came / _PAGE * SLOWEST_READ / seconds)
     known = [each for each in (io, possible) if each is not None]

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from plimsoll.model.memory import DeviceTraffic, PodMemory
+from plimsoll.model.memory import PodMemory
 from plimsoll.model.plan import Selector
 
 MIB = 1 << 20
@@ -38,6 +38,13 @@ STANDARD = (Part(64 * MIB, 2.6), Part(32 * MIB, 41.0), Part(160 * MIB))
 """A pod with hot, warm and cold memory. What it needs is 96 MiB."""
 
 
+class Traffic(NamedTuple):
+    """What a pod has read from and written to its swap device, in bytes."""
+
+    read: int
+    written: int
+
+
 class _Chunk:
     __slots__ = ("due", "looked", "period", "resident", "used")
 
@@ -59,7 +66,7 @@ class PodMemoryModel:
         self.limit = 0
         self.stalled = 0.0
         self.refaulted = 0
-        self.traffic = DeviceTraffic(0, 0)
+        self.traffic = Traffic(0, 0)
         self.protected = protected
         self._chunk = chunk
         self._now = 0.0
@@ -148,7 +155,6 @@ class PodMemoryModel:
             refaulted=self.refaulted,
             oom_kills=0,
             limit_hits=0,
-            swap_traffic=self.traffic,
             cold=self._cold(),
         )
 

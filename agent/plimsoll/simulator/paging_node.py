@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from plimsoll.model.memory import DeviceTraffic, NodeSwap, Offload, SwapDevice
+from plimsoll.model.memory import NodeSwap, Offload, SwapDevice
 from plimsoll.model.plan import Knob, Reclaim, Watch, Write
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import Capability, NodeSample, PodSample, Snapshot, SourceState
-from plimsoll.simulator.paging import PodMemoryModel, stall_rates
+from plimsoll.simulator.paging import PodMemoryModel, Traffic, stall_rates
 
 GIB = 1 << 30
 
@@ -47,7 +47,7 @@ class PagingNode:
         self._stalled = dict.fromkeys(self.models, 0.0)
         self._offloads: dict[str, Offload] = {}
         self._sequence = 0
-        self._gone = DeviceTraffic(0, 0)
+        self._gone = Traffic(0, 0)
 
     @property
     def offloaded(self) -> int:
@@ -66,7 +66,7 @@ class PagingNode:
         self.pods = tuple(each for each in self.pods if each.pod.uid != uid)
         if uid in self.models:
             read, written = self.models[uid].traffic
-            self._gone = DeviceTraffic(self._gone.read + read, self._gone.written + written)
+            self._gone = Traffic(self._gone.read + read, self._gone.written + written)
         for known in (self.models, self._stalled, self._offloads):
             known.pop(uid, None)
 

@@ -121,7 +121,7 @@ def test_what_it_came_to_stays_with_its_selector(node: Path) -> None:
     """A pod that goes on with another selector takes nothing along; the sum is still the pod's."""
     kernel = Kernel(node, Clock())
     with reclaimer(node, kernel) as found:
-        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit")
+        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit", 180.0)
         run(found, reclaim(0, 64 * MIB), watches=[watch])
         assert found.offloads["uid-0"].earned == {"mglru": Earned(64 * MIB, 64 * MIB, pytest.approx(0.04))}
         run(found, reclaim(0, 32 * MIB), watches=[watch._replace(selector=Selector.PLAIN)])
@@ -295,7 +295,7 @@ def test_each_selector_has_its_own_pods(node: Path) -> None:
     mglru, damon = Recorder(Selector.MGLRU), Recorder(Selector.DAMON)
     with HostFs(str(node)) as host, Hierarchies.detect(host) as hierarchies:
         found = Reclaimer(hierarchies, (mglru, damon), clock=kernel.clock)
-        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit")
+        watch = Watch("uid-0", (cgroup(pod(0)),), Selector.MGLRU, "overcommit", 180.0)
         run(found, watches=[watch])
         assert mglru.calls == [("uid-0",), kernel.clock.now]
         assert damon.calls == [(), kernel.clock.now]

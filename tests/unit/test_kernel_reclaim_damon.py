@@ -72,9 +72,9 @@ class Node:
                 (cgroup(path(number)), cgroup(path(number, 0)), cgroup(path(number, 1))),
                 Selector.DAMON,
                 "overcommit",
+                self.window,
                 rate,
                 number in self.halted,
-                self.window,
             )
             for number, rate in self.rates.items()
         ]

@@ -156,8 +156,7 @@ def memory(tmp_path: Path, kernel: Kernel) -> Iterator[Passes]:
 
 
 def watch(*pods: str) -> list[Watch]:
-    plain = [Watch(f"uid-{each}", (cgroup(f"kubepods.slice/{each}"),), Selector.MGLRU, "overcommit") for each in pods]
-    return [each._replace(window=120.0) for each in plain]
+    return [Watch(f"uid-{each}", (cgroup(f"kubepods.slice/{each}"),), Selector.MGLRU, "p", 120.0) for each in pods]
 
 
 def turn(memory: Passes, kernel: Kernel, seconds: float) -> int | None:
@@ -318,7 +317,7 @@ def test_reading_says_why_not(tmp_path: Path, kernel: Kernel) -> None:
 
 
 def test_another_window(memory: Passes, kernel: Kernel) -> None:
-    """From the next pass on; with a long one a rest is no shorter than the half of it."""
+    """At once; with a long one a rest is no shorter than the half of it."""
     long = [each._replace(window=1200.0) for each in watch("pod")]
     memory.watch(watch("pod"))
     for _ in range(2):
@@ -327,5 +326,15 @@ def test_another_window(memory: Passes, kernel: Kernel) -> None:
     assert [turn(memory, kernel, 60) for _ in range(2)] == [None, None]
     for _ in range(120):
         turn(memory, kernel, 10)
-    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 120, 720, 1320]
+    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 660, 1260]
     assert memory.cold("uid-pod") == 160 * MIB
+
+
+def test_a_window_that_grows(memory: Passes, kernel: Kernel) -> None:
+    """The next pass waits, or the kernel's four generations would not reach back as far when the window is over."""
+    memory.watch(watch("pod"))
+    for _ in range(3):
+        turn(memory, kernel, 60)
+    memory.watch([each._replace(window=240.0) for each in watch("pod")])
+    assert [turn(memory, kernel, 60) for _ in range(4)][-1] == 160 * MIB
+    assert [each - kernel.passes[0] for each in kernel.passes] == [0, 60, 120, 240, 360]

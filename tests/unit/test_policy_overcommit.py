@@ -442,7 +442,7 @@ def test_damon_takes_by_itself_and_its_swap_cache_is_emptied() -> None:
     run = settled(low(1, memory(listed=256 * MIB)), capabilities=capabilities, total=GIB)
     assert run.decision.reclaims == ()
     (watch,) = run.decision.watches
-    assert watch == Watch(UID.format(1), watch.targets, Selector.DAMON, "overcommit", 4 * MIB)
+    assert watch == Watch(UID.format(1), watch.targets, Selector.DAMON, "overcommit", 180.0, 4 * MIB)
     out = low(1, memory(256 * MIB, 15 * MIB, anon=241 * MIB, listed=256 * MIB, swap_cached=15 * MIB))
     run = then(run, out, capabilities=capabilities, total=GIB)
     (flush,) = run.decision.reclaims

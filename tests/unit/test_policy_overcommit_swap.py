@@ -153,7 +153,7 @@ def test_who_may_be_given_swap(target: Target, knob: Knob, value: str, refusal: 
 
 
 def watch(**changes: object) -> Watch:
-    return Watch(UID.format(1), (POD, CONTAINER), Selector.MGLRU, "p")._replace(**changes)  # type: ignore[arg-type]
+    return Watch(UID.format(1), (POD, CONTAINER), Selector.MGLRU, "p", 180.0)._replace(**changes)  # type: ignore[arg-type]
 
 
 def request(number: int = 1, **changes: object) -> Reclaim:

@@ -149,9 +149,9 @@ class Watch(NamedTuple):
     targets: tuple[Target, ...]
     selector: Selector
     policy: str
+    window: float
     rate: int = 0
     halt: bool = False
-    window: float = 180.0
 
 
 class Reclaim(NamedTuple):

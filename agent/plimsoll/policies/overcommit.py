@@ -278,9 +278,8 @@ def _watch(seen: Seen, alarm: Alarm, config: OvercommitSection) -> Watch:
     # Not with the cgroup gone: the kernel gives its number to another one.
     halt = alarm.pause is not Pause.NONE or sample.pod.object.deleting
     targets = tuple(cgroup(each) for each in (sample.cgroup or "", *sample.container_cgroups))
-    return Watch(
-        seen.uid, targets, seen.selector, NAME, 0 if halt else seen.kept.rate, halt, seen.kept.course.window(config)
-    )
+    window = seen.kept.course.window(config)
+    return Watch(seen.uid, targets, seen.selector, NAME, window, 0 if halt else seen.kept.rate, halt)
 
 
 def _writes(

@@ -53,16 +53,26 @@ class _Mark(NamedTuple):
 class _Pod:
     """
     What is known of one pod. ``below``: cgroups, whose own below them count in. ``window``: as in its watch.
-    ``little``: how many passes in a row have found little.
+    ``passed``: when the latest pass was; the next one is ``rest`` seconds later at least. ``little``: how many passes
+    in a row have found little.
     """
 
     def __init__(self, below: frozenset[str]) -> None:
         self.below = below
         self.window = 0.0
-        self.due = float("-inf")
+        self.passed = float("-inf")
+        self.rest = 0.0
         self.little = 0
         self.marks: dict[_Key, deque[_Mark]] = {}
         self.cold: int | None = None
+
+    @property
+    def due(self) -> float:
+        """
+        When the next pass is. It follows the window: one too soon after the window grew would leave the generation from
+        before it no place of its own, and what is cold would not be known for a window more.
+        """
+        return self.passed + max(self.rest, SHARE * self.window)
 
     def has(self, lruvec: Lruvec) -> bool:
         return any(lruvec.path == path or lruvec.path.startswith(f"{path}/") for path in self.below)
@@ -127,8 +137,8 @@ class GenerationalMemory:
         self._read_due = now + REFRESH
         self._know(found)
         for pod in due:
-            if pod.due > now:
-                pod.due = now + self._pause(pod, found)
+            if pod.passed == now and not isinstance(found, Outcome):
+                self._rest_after(pod, found)
 
     def halt(self, keep: Collection[str]) -> None:
         """Does nothing: it only finds."""
@@ -158,7 +168,7 @@ class GenerationalMemory:
             if mine:
                 marks[key] = mine
         pod.marks = marks
-        pod.due = now + SHARE * pod.window
+        pod.passed = now
 
     def _know(self, found: tuple[Lruvec, ...] | Outcome) -> None:
         if isinstance(found, Outcome):
@@ -184,10 +194,11 @@ class GenerationalMemory:
             return None
         return next((each.number for each in reversed(marks) if marks[-1].at - each.at >= pod.window), None)
 
-    def _pause(self, pod: _Pod, found: tuple[Lruvec, ...] | Outcome) -> float:
-        if pod.cold is None or isinstance(found, Outcome):
-            return SHARE * pod.window
+    def _rest_after(self, pod: _Pod, found: tuple[Lruvec, ...]) -> None:
+        pod.rest = 0.0
+        if pod.cold is None:
+            return
         whole = sum(each.anon_pages() for each in found if pod.has(each)) * self._page
         little = pod.cold < max(_LITTLE_SHARE * whole, _LITTLE)
         pod.little = pod.little + 1 if little else 0
-        return max(self._rest if pod.little >= _LITTLE_PASSES else 0.0, SHARE * pod.window)
+        pod.rest = self._rest if pod.little >= _LITTLE_PASSES else 0.0

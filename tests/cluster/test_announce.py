@@ -20,6 +20,7 @@ from plimsoll.sources.kube.announcing import Announcer
 from tests.cluster import pods
 from tests.cluster.api import Api, ApiError
 from tests.cluster.control_plane import ControlPlane
+from tests.running import until
 from tests.telling import BOTH, BRISK, CONDITION, CONDITIONS, EVENTS, MESSAGE, REASON, Telling, note
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -73,6 +74,18 @@ def conditions(control_plane: ControlPlane, pod: dict[str, Any]) -> dict[str, di
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     status = control_plane.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")["status"]
     return {each["type"]: each for each in status["conditions"]}
+
+
+def refuses(control_plane: ControlPlane, namespace: str) -> bool:
+    """Whether nothing can be created in it. Creates nothing."""
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "any-"}}
+    try:
+        control_plane.request("POST", f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All", item)
+    except ApiError as error:
+        if error.reason != "Forbidden":
+            raise
+        return True
+    return False
 
 
 def test_an_event_is_stored_once_counted_and_shown(
@@ -235,6 +248,8 @@ def test_a_namespace_that_ends_is_no_missing_right(control_plane: ControlPlane, 
     never = {"metadata": {"namespace": "no-such", "name": "x", "uid": ending["metadata"]["uid"][:-1] + "0"}}
     lasting = a_running_pod(control_plane, "default", node, node)
     control_plane.request("DELETE", f"/api/v1/namespaces/{node}")
+    # Who decides on creating follows the namespaces at a distance.
+    until(lambda: refuses(control_plane, node), "nothing can be created in it")
     with telling(EVENTS) as agent:
         agent.tick(ending, never, lasting, notes=(note(ending), note(never), note(lasting)))
         agent.until_sent(Channel.EVENT, 1)

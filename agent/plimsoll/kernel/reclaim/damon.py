@@ -94,7 +94,7 @@ class DamonMemory:
         self._begun = {path: at for path, at in self._begun.items() if path in wanted}
         self._begin(wanted, now)
         for each in self._workers:
-            each.wish = wanted[each.wish.path]
+            each.follow(wanted[each.wish.path], now)
         due = next((each for each in self._workers if each.due(now)), None)
         if due is not None:
             self._apart(lambda: due.change(self._kdamonds, now))

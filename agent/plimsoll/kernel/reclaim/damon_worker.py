@@ -73,14 +73,18 @@ class Worker:
             self._idle_since is not None and now - self._idle_since >= REST_SECONDS
         )
 
+    def follow(self, wish: Wish, now: float) -> None:
+        """Wish this of it now. While the container grows, its pages are marked anew."""
+        self.wish = wish
+        if self.marking and wish.size > _GROWN * self._marked_size and now - self._begun < MARK_SECONDS:
+            self._marked_size = wish.size
+            self._marked_at = now + damon_layout.marking_seconds(self.whole)
+
     def due(self, now: float) -> bool:
         """Whether it is to be told something else."""
         if self.changing:
             return False
         if self.marking:
-            if self.wish.size > _GROWN * self._marked_size and now - self._begun < MARK_SECONDS:
-                self._marked_size = self.wish.size
-                self._marked_at = now + damon_layout.marking_seconds(self.whole)
             return now >= self._marked_at
         if (self.wish.rate, self.wish.window) == (self.rate, self.window):
             return False

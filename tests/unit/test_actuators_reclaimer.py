@@ -195,10 +195,25 @@ def test_more_than_asked_ends_it(node: Path, excess: int, written: bool, outcome
     kernel = Swapping(node, Clock())
     kernel.excess = excess
     with reclaimer(node, kernel) as found:
-        run(found, reclaim(0, 96 * MIB)._replace(written=written))
+        # What came beyond a slice counts for the next.
+        run(found, reclaim(0, 3 * (32 * MIB + max(0, excess)))._replace(written=written))
         (result,) = found.take()
         assert (result.outcome, kernel.asked) == (outcome, slices)
         assert found.offloads["uid-0"].exceeded == (outcome is Outcome.EXCEEDED)
+
+
+@pytest.mark.parametrize(("taken", "excess"), [(2, 2), (4, -4)])
+def test_what_huge_pages_bring_with_them_counts(node: Path, taken: int, excess: int) -> None:
+    """A slice of 2 MiB that moves or frees 4 is two; or the last of them would go for what is in use."""
+    (node / trees.CGROUP / pod(0) / "memory.swap.current").write_text("0\n", encoding="ascii")
+    kernel = Swapping(node, Clock())
+    kernel.slice = taken * MIB
+    kernel.excess = excess * MIB
+    with HostFs(str(node), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
+        found = Reclaimer(hierarchies, clock=kernel.clock, slice_bytes=2 * MIB)
+        run(found, reclaim(0, 8 * MIB))
+        (result,) = found.take()
+    assert (result.outcome, kernel.asked) == (Outcome.OK, 2)
 
 
 def test_a_pod_that_is_gone(node: Path) -> None:

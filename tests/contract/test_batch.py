@@ -318,7 +318,7 @@ TEXTS = mutated() | st.binary(max_size=64) | st.lists(FRAGMENTS | NUMBERS, max_s
 
 
 @needs_native
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=400)
 @given(data=TEXTS)
 def test_both_readers_agree_on_any_text(directory, folder, data):
     """The same outcome and the same values, whatever the bytes are, in every format."""

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plimsoll.kernel.cgroup import limit_bytes
@@ -21,7 +21,6 @@ from plimsoll.model.pod import QosClass
 from plimsoll.model.snapshot import CgroupState
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 UIDS = st.uuids().map(str)
 ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=80)
@@ -42,7 +41,6 @@ def roots(draw: st.DrawFn) -> KubepodsRoot:
     return KubepodsRoot(Driver.SYSTEMD, "/".join([*names, f"{'-'.join([*parts, 'kubepods'])}.slice"]))
 
 
-@patient
 @given(UIDS, st.sampled_from(QosClass), roots())
 def test_paths_stay_below_the_root(uid: str, qos: QosClass, root: KubepodsRoot) -> None:
     """Three different candidates, each a strict descendant of the root, with the UID in it and nothing to escape by."""
@@ -57,7 +55,6 @@ def test_paths_stay_below_the_root(uid: str, qos: QosClass, root: KubepodsRoot) 
     assert len({root.pod_path(uid, other)[0] for other in QosClass}) == 3
 
 
-@patient
 @given(UIDS, st.sampled_from(QosClass), roots())
 def test_systemd_nests_by_name(uid: str, qos: QosClass, root: KubepodsRoot) -> None:
     """What systemd itself demands: each slice's name is its parent's and one more word, so the path follows from it."""
@@ -69,7 +66,6 @@ def test_systemd_nests_by_name(uid: str, qos: QosClass, root: KubepodsRoot) -> N
             assert re.fullmatch(re.escape(parent.removesuffix(".slice")) + r"-[^-]+\.slice", child)
 
 
-@patient
 @given(st.one_of(ANY_TEXT, NEARLY, UIDS.map(str.upper), UIDS.map(lambda uid: f"{uid}\n")))
 @example("")
 @example("0123456789abcdef0123456789abcdef")
@@ -84,7 +80,6 @@ def test_only_a_uuid_is_legal(text: str) -> None:
         assert bool(KubepodsRoot(driver, "kubepods").pod_path(text, QosClass.BURSTABLE)) is expected
 
 
-@patient
 @given(UIDS, st.sampled_from(QosClass), st.sampled_from(QosClass), roots())
 def test_a_pod_that_is_there_is_found(uid: str, real: QosClass, declared: QosClass, root: KubepodsRoot) -> None:
     """Search and look-up agree: a pod's directory made where the kubelet would make it is found, and no other."""
@@ -110,7 +105,6 @@ OTHER_NAMES = st.one_of(
 ).filter(lambda name: name not in {".", ".."})
 
 
-@patient
 @given(st.sets(CONTAINER_NAMES, max_size=4), st.sets(OTHER_NAMES, max_size=4))
 def test_containers_are_told_by_name(containers: set[str], others: set[str]) -> None:
     """Every container directory is listed with its own path and 64 hex digits; nothing else is."""
@@ -124,7 +118,6 @@ def test_containers_are_told_by_name(containers: set[str], others: set[str]) -> 
             assert each.id in each.path
 
 
-@patient
 @given(ANY_TEXT)
 def test_path_text_is_an_answer(text: str) -> None:
     """Any text as a path is a typed outcome, the same with both resolvers, and never another file's content."""
@@ -140,7 +133,6 @@ def test_path_text_is_an_answer(text: str) -> None:
         assert answers[0] == answers[1]
 
 
-@patient
 @given(ANY_TEXT)
 def test_proc_text_is_never_an_error(text: str) -> None:
     """The parsers of /proc take any text; what they give is a positive count, sizes, or nothing."""
@@ -152,7 +144,6 @@ def test_proc_text_is_never_an_error(text: str) -> None:
 SWAP_PATHS = st.text(alphabet=st.characters(min_codepoint=1, max_codepoint=126), min_size=1, max_size=30)
 
 
-@patient
 @given(st.lists(st.tuples(SWAP_PATHS, st.integers(0, 1 << 40), st.integers(0, 1 << 40), st.integers(-100, 32767))))
 def test_swaps_read_back(devices: list[tuple[str, int, int, int]]) -> None:
     """Whatever a swap file is called, the kernel's escaped spelling of it reads back to the same path and sizes."""
@@ -165,7 +156,6 @@ def test_swaps_read_back(devices: list[tuple[str, int, int, int]]) -> None:
     assert found == tuple((path, "file", size * 1024, used * 1024, priority) for path, size, used, priority in devices)
 
 
-@patient
 @given(st.integers(0, (1 << 63) - 1))
 def test_limits(value: int) -> None:
     """A limit is itself, or none: never another number."""

@@ -49,7 +49,7 @@ def protected(sample: PodSample) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(0, 6), st.integers(30, 400), st.integers(1, 4))
 def test_the_promises(data: st.DataObject, count: int, settle: int, most: int) -> None:
     """
@@ -93,7 +93,7 @@ def test_the_promises(data: st.DataObject, count: int, settle: int, most: int) -
                     there.remove(victim)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_policy_never_oversteps_its_bounds(data: st.DataObject) -> None:
     """What it wishes for, the registry lets it have: it is never skipped."""

@@ -9,7 +9,7 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.config.frequency_section import FrequencySection
@@ -31,7 +31,7 @@ from tests.fixtures.frequency_history import History, checked, harmed, slow
 from tests.fixtures.machines import machine
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150)
 
 OBSERVER = PreemptionSection.model_validate({"mode": "off"})
 
@@ -87,7 +87,7 @@ SEEDS, LENGTHS = st.integers(0, 1 << 32), st.integers(1, 60)
 
 
 # What must never happen is looked for longest.
-@settings(patient, max_examples=1000)
+@settings(thorough, max_examples=1000)
 @given(nodes(), SECTIONS, SEEDS, LENGTHS)
 def test_at_no_instant_a_high_pod_gets_a_slow_cpu(
     node: FrequencyNode, config: FrequencySection, seed: int, length: int
@@ -110,7 +110,7 @@ def test_at_no_instant_a_high_pod_gets_a_slow_cpu(
     list(checked(node, node.carry_out((), history.fails)))
 
 
-@patient
+@thorough
 @given(nodes(), SECTIONS, SEEDS, LENGTHS)
 def test_it_comes_to_rest(node: FrequencyNode, config: FrequencySection, seed: int, length: int) -> None:
     """
@@ -152,7 +152,7 @@ def test_it_comes_to_rest(node: FrequencyNode, config: FrequencySection, seed: i
     assert not slow(node)
 
 
-@patient
+@thorough
 @given(nodes(), SECTIONS, SEEDS, LENGTHS)
 def test_the_registry_never_has_to_stop_it(
     node: FrequencyNode, config: FrequencySection, seed: int, length: int
@@ -174,7 +174,7 @@ def test_the_registry_never_has_to_stop_it(
         list(node.carry_out(decisions.plan.writes, history.fails))
 
 
-@patient
+@thorough
 @given(nodes(), SECTIONS, SEEDS, LENGTHS)
 def test_the_same_again(node: FrequencyNode, config: FrequencySection, seed: int, length: int) -> None:
     """Pure, its state a value, and blind to the order in which a source lists the pods."""
@@ -199,7 +199,7 @@ DEMANDS = st.builds(
 )
 
 
-@patient
+@thorough
 @given(st.lists(DEMANDS, max_size=30), DEMANDS, st.integers(1, 128), st.sampled_from([1, 2, 4]), st.booleans())
 def test_steps_are_bounded(history: list[Demand], last: Demand, cpus: int, grain: int, confined: bool) -> None:
     """
@@ -226,7 +226,7 @@ def test_steps_are_bounded(history: list[Demand], last: Demand, cpus: int, grain
             assert wish.cpus >= cpus * config.growth_factor
 
 
-@patient
+@thorough
 @given(MACHINES, st.data())
 def test_moves_are_minimal(units: tuple[Unit, ...], data: st.DataObject) -> None:
     """Only what is needed is added, only what is not is removed, and never both; a size that fits moves nothing."""
@@ -264,7 +264,7 @@ def test_moves_are_minimal(units: tuple[Unit, ...], data: st.DataObject) -> None
     assert not base - high or len(base) > site.most or len(high) * grain >= wanted
 
 
-@patient
+@thorough
 @given(nodes(), SECTIONS)
 def test_somebody_elses_speed_select_is_left_alone(node: FrequencyNode, config: FrequencySection) -> None:
     """A foreign manager: nothing is wanted, so all of ours goes back; and it is said to whom it matters."""

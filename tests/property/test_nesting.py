@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.actuators.standing import Settings
@@ -21,7 +21,7 @@ from tests.acting import PAGE, Agent, Clock, plan, pod, want
 from tests.fixtures.hosts import trees
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150)
 
 ABOVE: dict[str, str | None] = {acting.ROOT: None, acting.QOS: acting.ROOT, pod(0): acting.QOS, pod(1): acting.QOS}
 """Every cgroup and the one above it, from the root down."""
@@ -102,7 +102,7 @@ class Kernel:
         return (self._root / trees.CGROUP / path / knob.value).read_text().partition("\n")[0]
 
 
-@patient
+@thorough
 @given(stories(), st.integers(1, 9))
 def test_no_child_is_ever_wider_than_its_parent(story: tuple[Values, list[Step]], budget: int) -> None:
     """However few writes a tick may make, and wherever it is killed; and in the end every byte is as before."""

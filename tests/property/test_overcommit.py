@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.config.overcommit_section import OvercommitSection
@@ -32,7 +32,6 @@ from tests.fixtures.colocated import GIB, sample, snapshot
 from tests.fixtures.paging import MIB, STOCK, section
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SELECTORS = st.sampled_from([(), ("damon",), ("lru-gen",), ("damon", "lru-gen")])
 
@@ -178,7 +177,6 @@ def check(seen: Snapshot, plan: Plan, config: OvercommitSection) -> None:
             assert sum(each.size for each in plan.reclaims) <= MAX_TOTAL
 
 
-@patient
 @given(days(), SECTIONS)
 def test_nothing_a_node_may_look_like_breaks_it(seen: list[Snapshot], config: OvercommitSection) -> None:
     """No exception, no write or reclaim the registry refuses; and the bounds hold in every tick."""
@@ -188,7 +186,6 @@ def test_nothing_a_node_may_look_like_breaks_it(seen: list[Snapshot], config: Ov
         check(each, decisions.plan, config)
 
 
-@patient
 @given(days(), SECTIONS)
 def test_it_repeats_itself(seen: list[Snapshot], config: OvercommitSection) -> None:
     """The same day gives the same plans, in whatever order the pods are listed."""
@@ -203,7 +200,6 @@ def test_it_repeats_itself(seen: list[Snapshot], config: OvercommitSection) -> N
     assert plans(seen) == plans(seen) == plans(turned)
 
 
-@patient
 @given(days(), st.sampled_from([1.1, 2.0]))
 def test_off_is_off(seen: list[Snapshot], pod_ratio: float) -> None:
     """A ratio of 1.0 wants nothing of anybody."""
@@ -220,7 +216,7 @@ PARTS = st.lists(
 )
 
 
-@settings(patient, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(PARTS, min_size=1, max_size=3),
     SELECTORS,

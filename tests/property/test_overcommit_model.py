@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.config.overcommit_section import OvercommitSection
@@ -34,7 +34,7 @@ FLOOR = 0.2
 SLOWEST = 1 << 16
 """Bytes per second."""
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
+brief = settings(max_examples=40)
 
 
 class Turn(NamedTuple):
@@ -137,7 +137,7 @@ def play(
         before = written
 
 
-@patient
+@brief
 @given(WORLDS, SELECTORS, RATES, st.sampled_from([1.5, 3.0]))
 def test_the_write_budget(lives: list[Life], selectors: tuple[str, ...], rate: int, ratio: float) -> None:
     """Whatever comes back and has to be written again: rate times time, five minutes' worth at once, a decision."""
@@ -148,7 +148,7 @@ def test_the_write_budget(lives: list[Life], selectors: tuple[str, ...], rate: i
         assert moment.figures.write_limit == rate
 
 
-@patient
+@brief
 @given(WORLDS, SELECTORS, SECTIONS, st.sampled_from([64 * MIB, 4 * GIB]), st.booleans())
 def test_what_is_moved(
     lives: list[Life], selectors: tuple[str, ...], config: OvercommitSection, device: int, silent: bool
@@ -183,7 +183,7 @@ def test_what_is_moved(
             assert model.stalled <= config.watermark * (BUDGET_SECONDS + lived) + once * (1 + len(life.turns))
 
 
-@patient
+@brief
 @given(
     st.lists(LIVES, min_size=2, max_size=4),
     st.sampled_from([1.5, 3.0]),
@@ -211,7 +211,7 @@ def test_several_pods_with_damon(lives: list[Life], ratio: float, rate: int) -> 
                 assert model.current >= used // CHUNK * CHUNK - len(life.parts) * CHUNK
 
 
-@patient
+@brief
 @given(WORLDS, SELECTORS, st.sampled_from([1.5, 3.0]), st.sampled_from([64 * MIB, 160 * MIB, 4 * GIB]))
 def test_the_sum_of_the_limits(lives: list[Life], selectors: tuple[str, ...], ratio: float, device: int) -> None:
     """While pods come and go: all together what the device may hold, and never more."""
@@ -226,7 +226,7 @@ def test_the_sum_of_the_limits(lives: list[Life], selectors: tuple[str, ...], ra
         assert sum(limits) <= (1 - FLOOR) * device, (moment.now, limits)
 
 
-@patient
+@brief
 @given(st.lists(LIVES, min_size=1, max_size=3), st.sampled_from([1.5, 3.0]))
 def test_rates_of_damon_do_not_flip(lives: list[Life], ratio: float) -> None:
     """

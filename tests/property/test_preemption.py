@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.config.policy_sections import PreemptionSection
@@ -20,7 +20,6 @@ from plimsoll.policies.registry import enrol
 from tests.fixtures.colocated import GIB, sample, snapshot
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CAPABILITIES = (
     "cpu-idle",
@@ -73,7 +72,6 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     )
 
 
-@patient
 @given(snapshots(), SECTIONS)
 def test_nobody_above_low_gives_anything(seen: Snapshot, section: PreemptionSection) -> None:
     """No write that takes reaches a cgroup of a pod that is not low, or of one that is not managed."""
@@ -88,7 +86,6 @@ def test_nobody_above_low_gives_anything(seen: Snapshot, section: PreemptionSect
         assert write.knob is Knob.MEMORY_LOW or write.target.path not in others
 
 
-@patient
 @given(snapshots(), SECTIONS)
 def test_the_registry_never_has_to_stop_it(seen: Snapshot, section: PreemptionSection) -> None:
     """Whatever the node, the policy stays within the bounds it declared, and within a number of writes."""
@@ -101,7 +98,6 @@ def test_the_registry_never_has_to_stop_it(seen: Snapshot, section: PreemptionSe
     assert {each.reason for each in report.notes} <= set(preemption.REASONS)
 
 
-@patient
 @given(snapshots(), SECTIONS)
 def test_protection_is_bounded(seen: Snapshot, section: PreemptionSection) -> None:
     """No pod is protected beyond its request, all together not beyond the share, and no parent by less than its own."""
@@ -125,7 +121,6 @@ def test_protection_is_bounded(seen: Snapshot, section: PreemptionSection) -> No
         assert total <= (seen.node.memory_total_bytes or 0) * section.memory_protection_share
 
 
-@patient
 @given(snapshots(), SECTIONS)
 def test_the_same_again(seen: Snapshot, section: PreemptionSection) -> None:
     """Pure, and level: the same input gives the same output, and the state it gives changes nothing then."""
@@ -136,7 +131,6 @@ def test_the_same_again(seen: Snapshot, section: PreemptionSection) -> None:
     assert hash(first.state) == hash(second.state)
 
 
-@patient
 @given(snapshots(), SECTIONS, st.randoms(use_true_random=False))
 def test_the_order_of_pods_means_nothing(seen: Snapshot, section: PreemptionSection, random: object) -> None:
     """However a source lists the pods, the plan is the same."""
@@ -152,7 +146,6 @@ def test_the_order_of_pods_means_nothing(seen: Snapshot, section: PreemptionSect
     assert registry.decide(enrolled, other, 0.0, {})[0].plan == registry.decide(enrolled, seen, 0.0, {})[0].plan
 
 
-@patient
 @given(st.lists(pods(), min_size=1, max_size=5), SECTIONS, st.sets(st.sampled_from(CAPABILITIES)))
 def test_it_converges_through_churn(
     history: list[tuple[PodSample, ...]], section: PreemptionSection, capabilities: set[str]
@@ -194,7 +187,6 @@ def sample_without_resize(each: PodSample) -> PodSample:
     )
 
 
-@patient
 @given(pods(), pods(), SECTIONS)
 def test_no_child_is_wider_than_its_parent(
     before: tuple[PodSample, ...], after: tuple[PodSample, ...], section: PreemptionSection

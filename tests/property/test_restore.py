@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.model.outcome import Outcome
@@ -16,7 +16,7 @@ from tests.acting import Agent, Clock, Pages, plan, pod, switch, want
 from tests.fixtures.hosts import trees
 
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150)
 
 PODS = 2
 # Knobs of one file each: cpu.idle and what it carries have tests of their own (test_knob_carried.py).
@@ -143,14 +143,14 @@ def play(steps: list[tuple[object, ...]]) -> None:
         story.agent.__exit__()
 
 
-@patient
+@thorough
 @given(st.lists(st.one_of(PLAN, PLAN, OUTSIDER, FAULT, REMAKE, RESTART), max_size=14))
 def test_everything_goes_back_but_what_somebody_else_wrote(steps):
     """Failing calls, cgroups made anew and kills: nothing of ours stays, nothing of theirs is lost, theirs is told."""
     play(steps)
 
 
-@patient
+@thorough
 @given(st.lists(st.one_of(PLAN, PLAN, OUTSIDER, FULL), max_size=14))
 def test_with_a_full_disk_nothing_stays_that_could_not_be_put_back(steps):
     """The journal's disk is full at any time: what was written all the same goes back."""

@@ -238,7 +238,7 @@ def test_ten_thousand_notices_that_flap_make_no_storm() -> None:
     assert set(Counter(task.notice.key for _, task in world.of(EventTask)).values()) == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ticks=st.lists(
         st.dictionaries(st.integers(0, 40), st.sampled_from(["a", "b", "c"]), max_size=40), min_size=1, max_size=80

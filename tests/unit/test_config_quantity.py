@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.config.pod_object import PodRejected, decode
@@ -17,7 +17,6 @@ from tests.support import UID
 
 MI = 1 << 20
 # Time is not what is tested, and the machine may be busy.
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,6 @@ def test_what_is_no_quantity(text: object) -> None:
         quantity(text)
 
 
-@patient
 @given(st.one_of(st.text(max_size=80), st.integers(), st.floats(), st.from_regex(r"[+-]?\d+\.?\d*[eE][+-]?\d{1,9}")))
 def test_any_text_is_answered(text: object) -> None:
     """Whatever is written, there is a number within the bounds or a ValueError."""
@@ -100,7 +98,6 @@ def test_any_text_is_answered(text: object) -> None:
         assert abs(found) <= MAX_VALUE
 
 
-@patient
 @given(st.integers(0, MAX_VALUE))
 def test_whole_numbers_come_back(number: int) -> None:
     """An integer is itself, however it is written."""
@@ -238,7 +235,6 @@ JSON = st.recursive(
 )
 
 
-@patient
 @given(st.dictionaries(st.sampled_from(["containers", "initContainers", "resources", "overhead"]), JSON), JSON)
 def test_no_object_can_raise(spec: dict[str, object], status: object) -> None:
     """Whatever shape a stranger gives the object, it is decoded, and its figures are in range or unknown."""

@@ -407,7 +407,7 @@ def _seeded(root: Path, generation: Generation, before: tuple[int, int, bool, in
 
 @pytest.mark.parametrize("generation", GENERATIONS, ids=lambda each: each.value)
 @given(before=_BEFORE, writes=_WRITES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_was_written_the_found_texts_put_every_bit_back(
     folders: Path,
     generation: Generation,

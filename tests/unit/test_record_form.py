@@ -75,7 +75,7 @@ def through(snapshot: Snapshot) -> Snapshot:
     return FORM.decode(json.loads(json.dumps(FORM.encode(snapshot))))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(SNAPSHOTS)
 def test_every_snapshot_comes_back(snapshot: Snapshot) -> None:
     """Also its types and the order of its mappings; a second time it is spelled the same."""

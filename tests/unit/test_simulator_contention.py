@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.simulator.contention import Capacity, Demand, contend, share_out
 
 # How fast a noisy machine is proves nothing here.
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 GIB = 1 << 30
 NODE = Capacity(cpus=4, memory=8 * GIB, swap=2 * GIB, io=100e6)
 QUIET = Demand(cpu=0.5, memory=GIB, io=0.0, weight=100)
@@ -35,7 +34,6 @@ def stalled(use):
     return {cause for cause, stall in use.stalls.items() if stall.some or stall.full}
 
 
-@PATIENT
 @given(DEMANDS)
 def test_nothing_is_made_from_nothing(demands):
     """Sums stay within the node, parts within their limits and wishes, and every share is one of time."""
@@ -57,7 +55,6 @@ def test_nothing_is_made_from_nothing(demands):
             assert stall.some is None or stall.full - 1e-9 <= stall.some <= 1 + 1e-9, cause
 
 
-@PATIENT
 @given(
     st.floats(0, 100),
     st.dictionaries(st.text("ab", min_size=1), st.tuples(st.floats(0, 50), st.floats(0.1, 9)), max_size=6),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.simulator.psi import PERIOD_NS, PsiGroup, Stall, together
 
 # How fast a noisy machine is proves nothing here.
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHARES = st.floats(0, 1)
 STALLS = st.tuples(SHARES, SHARES).map(lambda pair: Stall(max(pair), min(pair)))
 CAUSES = {"io": True, "irq": False}
@@ -69,7 +68,6 @@ def test_averages_wait_for_the_end_of_a_period():
     assert averages(group.lines("io")[0])[0] > 0
 
 
-@PATIENT
 @given(st.lists(st.tuples(st.integers(1, 5 * PERIOD_NS), STALLS), max_size=20))
 def test_some_bounds_full_and_time_bounds_both(steps):
     """However time is cut: counters only grow, full never exceeds some, nobody stalls longer than it lives."""
@@ -88,7 +86,6 @@ def test_some_bounds_full_and_time_bounds_both(steps):
         before = some.total_us, full.total_us
 
 
-@PATIENT
 @given(st.lists(STALLS, min_size=1, max_size=8))
 def test_a_group_of_groups(stalls):
     """Together somebody waits at least as long as the worst, and all wait at most as long as the best."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.status import EX_UNAVAILABLE, Unanswered, add_arguments, fetch, run, status_url, watch
@@ -21,7 +21,6 @@ from plimsoll.status_view import view
 from plimsoll.terminal import Screen, Style, cells
 
 # How fast a noisy machine is proves nothing here.
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SGR = re.compile(r"\x1b\[\d+m")
 PLAIN = Style(width=78)
 
@@ -233,7 +232,6 @@ JSON = st.recursive(
 ODD_POD = st.dictionaries(st.sampled_from(sorted(pod("x"))), JSON)
 
 
-@PATIENT
 @given(
     st.lists(ODD_POD | JSON, max_size=3),
     st.dictionaries(st.sampled_from(sorted(document())), JSON),

@@ -9,7 +9,7 @@ import re
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.terminal import (
@@ -28,7 +28,6 @@ from plimsoll.terminal import (
 )
 
 # How fast a noisy machine is proves nothing here.
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 PLAIN = Style(width=40)
 FULL = Style(width=40, height=10, colour=True, unicode=True, live=True)
 SGR = re.compile(r"\x1b\[\d+m")
@@ -104,7 +103,6 @@ def test_a_terminal_of_ascii_is_sent_ascii():
     assert bar(0.5, 4, PLAIN) == "##  "
 
 
-@PATIENT
 @given(st.text(), st.booleans())
 def test_nothing_printable_can_act(text, unicode):
     """Whatever is given, nothing comes out that a terminal acts upon, and it can be encoded."""
@@ -113,7 +111,6 @@ def test_nothing_printable_can_act(text, unicode):
     shown.encode("utf-8" if unicode else "ascii")
 
 
-@PATIENT
 @given(st.text(st.characters(codec="utf-8")), st.integers(0, 30), st.booleans())
 def test_fitted_text_has_exactly_its_cells(text, width, right):
     """Wide characters and combining marks included."""
@@ -177,7 +174,6 @@ def test_a_narrow_table_gives_up_the_optional_first(width, lines, left_out):
     assert (found.lines, found.left_out) == (lines, left_out)
 
 
-@PATIENT
 @given(
     st.integers(1, 90),
     st.lists(

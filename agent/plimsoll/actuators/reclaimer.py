@@ -135,7 +135,7 @@ class Reclaimer:
             size = min(left, self._slice)
             answer = self._slice_of(reclaim, size)
             outcome, code = answer.outcome, answer.errno
-            # Huge pages go whole: asked for all the same, the last of it would be taken from what is in use.
+            # Huge pages go whole. If that did not count, the last slices would take what is in use.
             left = max(0, left - max(size, answer.freed or 0, answer.moved or 0))
             freed += answer.freed or 0
             seconds += answer.seconds

@@ -20,8 +20,6 @@ from plimsoll.kernel.resolve import has_openat2
 from plimsoll.model.pod import QosClass
 from plimsoll.model.snapshot import CgroupState
 
-# Time is not what is tested, and the machine may be busy.
-
 UIDS = st.uuids().map(str)
 ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=80)
 # Text that is nearly a UID: where a filter that is a little too weak would give way.

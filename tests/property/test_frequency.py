@@ -30,7 +30,6 @@ from plimsoll.simulator.frequency_node import FrequencyNode
 from tests.fixtures.frequency_history import History, checked, harmed, slow
 from tests.fixtures.machines import machine
 
-# Time is not what is tested, and the machine may be busy.
 thorough = settings(max_examples=150)
 
 OBSERVER = PreemptionSection.model_validate({"mode": "off"})

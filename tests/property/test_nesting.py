@@ -20,7 +20,6 @@ from tests import acting
 from tests.acting import PAGE, Agent, Clock, plan, pod, want
 from tests.fixtures.hosts import trees
 
-# Time is not what is tested, and the machine may be busy.
 thorough = settings(max_examples=150)
 
 ABOVE: dict[str, str | None] = {acting.ROOT: None, acting.QOS: acting.ROOT, pod(0): acting.QOS, pod(1): acting.QOS}

@@ -31,8 +31,6 @@ from plimsoll.simulator.paging_node import PagingNode
 from tests.fixtures.colocated import GIB, sample, snapshot
 from tests.fixtures.paging import MIB, STOCK, section
 
-# Time is not what is tested, and the machine may be busy.
-
 SELECTORS = st.sampled_from([(), ("damon",), ("lru-gen",), ("damon", "lru-gen")])
 
 SECTIONS = st.builds(

@@ -19,8 +19,6 @@ from plimsoll.policies.preemption import State, decide
 from plimsoll.policies.registry import enrol
 from tests.fixtures.colocated import GIB, sample, snapshot
 
-# Time is not what is tested, and the machine may be busy.
-
 CAPABILITIES = (
     "cpu-idle",
     "cpu-weight",

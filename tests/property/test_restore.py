@@ -15,7 +15,6 @@ from tests import acting
 from tests.acting import Agent, Clock, Pages, plan, pod, switch, want
 from tests.fixtures.hosts import trees
 
-# Time is not what is tested, and the machine may be busy.
 thorough = settings(max_examples=150)
 
 PODS = 2

@@ -63,9 +63,10 @@ class Kernel:
 
 
 @contextmanager
-def reclaimer(root: Path, kernel: Kernel) -> Iterator[Reclaimer]:
+def reclaimer(root: Path, kernel: Kernel, slice_bytes: int | None = None) -> Iterator[Reclaimer]:
+    """It asks for what the kernel takes at a time, or for so much."""
     with HostFs(str(root), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
-        yield Reclaimer(hierarchies, clock=kernel.clock, slice_bytes=kernel.slice)
+        yield Reclaimer(hierarchies, clock=kernel.clock, slice_bytes=slice_bytes or kernel.slice)
 
 
 def reclaim(number: int, size: int) -> Reclaim:
@@ -209,8 +210,7 @@ def test_what_huge_pages_bring_with_them_counts(node: Path, taken: int, excess: 
     kernel = Swapping(node, Clock())
     kernel.slice = taken * MIB
     kernel.excess = excess * MIB
-    with HostFs(str(node), fault=kernel) as host, Hierarchies.detect(host) as hierarchies:
-        found = Reclaimer(hierarchies, clock=kernel.clock, slice_bytes=2 * MIB)
+    with reclaimer(node, kernel, 2 * MIB) as found:
         run(found, reclaim(0, 8 * MIB))
         (result,) = found.take()
     assert (result.outcome, kernel.asked) == (Outcome.OK, 2)

@@ -16,7 +16,6 @@ from plimsoll.model.pod import PodObject
 from tests.support import UID
 
 MI = 1 << 20
-# Time is not what is tested, and the machine may be busy.
 
 
 @pytest.mark.parametrize(

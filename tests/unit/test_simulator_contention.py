@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from plimsoll.simulator.contention import Capacity, Demand, contend, share_out
 
-# How fast a noisy machine is proves nothing here.
 GIB = 1 << 30
 NODE = Capacity(cpus=4, memory=8 * GIB, swap=2 * GIB, io=100e6)
 QUIET = Demand(cpu=0.5, memory=GIB, io=0.0, weight=100)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from plimsoll.simulator.psi import PERIOD_NS, PsiGroup, Stall, together
 
-# How fast a noisy machine is proves nothing here.
 SHARES = st.floats(0, 1)
 STALLS = st.tuples(SHARES, SHARES).map(lambda pair: Stall(max(pair), min(pair)))
 CAUSES = {"io": True, "irq": False}

@@ -20,7 +20,6 @@ from plimsoll.status import EX_UNAVAILABLE, Unanswered, add_arguments, fetch, ru
 from plimsoll.status_view import view
 from plimsoll.terminal import Screen, Style, cells
 
-# How fast a noisy machine is proves nothing here.
 SGR = re.compile(r"\x1b\[\d+m")
 PLAIN = Style(width=78)
 

@@ -27,7 +27,6 @@ from plimsoll.terminal import (
     table,
 )
 
-# How fast a noisy machine is proves nothing here.
 PLAIN = Style(width=40)
 FULL = Style(width=40, height=10, colour=True, unicode=True, live=True)
 SGR = re.compile(r"\x1b\[\d+m")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +26,7 @@ from plimsoll.kernel.reclaim.damon_layout import (
     total,
 )
 from plimsoll.kernel.reclaim.damon_worker import BRAKE_SECONDS, MARK_SECONDS, REST_SECONDS, SETTLE_SECONDS
-from plimsoll.kernel.reclaim.kdamonds import Kdamonds
+from plimsoll.kernel.reclaim.kdamonds import Kdamonds, Setting, Task
 from plimsoll.model.kdamonds import CLAIMED, NONE, UNMARKED, WORKERS
 from plimsoll.model.outcome import Outcome
 from plimsoll.model.plan import Selector, Watch, cgroup
@@ -42,11 +42,15 @@ SIZE, WHOLE = 32 * MIB, 128 * MIB
 NEVER = str((1 << 32) - 1)
 MARKED = marking_seconds(WHOLE)
 AGE = 15
+TASK = Task(AGE, MIB)
 
 
 def path(number: int, container: int | None = None) -> str:
     pod = f"kubepods.slice/pod{number}"
     return pod if container is None else f"{pod}/c{container}"
+
+
+SETTING = Setting(path(0, 0), ((0, MIB), (MIB, 2 * MIB)), TASK, 2, 10)
 
 
 class Node:
@@ -158,6 +162,51 @@ def test_somebody_elses_are_left_alone(root: Path, count: str) -> None:
         assert node.tree.asked == []
 
 
+ACTS: dict[str, Callable[[Kdamonds], object]] = {
+    "start": lambda kdamonds: kdamonds.start(0, SETTING),
+    "change": lambda kdamonds: kdamonds.change(0, TASK),
+    "off": lambda kdamonds: kdamonds.off(0),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_somebody_takes_them_in_the_middle(root: Path, act: str) -> None:
+    """At whichever system call it happens: nothing is written into what is theirs then, and none of it is started."""
+    theirs: dict[str, str] = {}
+    left = 0
+
+    with opened(root) as node:
+
+        def takes(operation: str, path: str) -> int:
+            nonlocal left, theirs
+            left -= 1
+            if left == -1:
+                for number in node.tree.running:
+                    node.tree.put(f"{number}/state", "off")
+                node.tree.put("nr_kdamonds", "1")
+                for file in ("nr_contexts", "0/targets/nr_targets", "0/schemes/nr_schemes"):
+                    node.tree.put(f"0/contexts/{file}", "1")
+                node.tree.put("0/contexts/0/schemes/0/filters/nr_filters", "4")
+                theirs = trees_below(root)
+                node.tree.asked.clear()
+            return node.tree(operation, path)
+
+        with HostFs(str(root), fault=takes) as host:
+            for calls in count():
+                node.tree.put("nr_kdamonds", NONE)
+                assert node.kdamonds.claim() == (Outcome.OK, 0)
+                if act != "start":
+                    assert node.kdamonds.start(0, SETTING) == (Outcome.OK, 0)
+                left = calls
+                ACTS[act](Kdamonds(host))
+                node.tree.settle()
+                if left >= 0:
+                    break
+                assert (calls, trees_below(root)) == (calls, theirs)
+                assert node.tree.asked == []
+        assert calls > 0
+
+
 def trees_below(root: Path) -> dict[str, str]:
     folder = root / "sys/kernel/mm/damon"
     return {str(each): each.read_text(encoding="ascii") for each in sorted(folder.rglob("*")) if each.is_file()}
@@ -251,9 +300,9 @@ def test_marking_takes_as_long_as_its_quota_needs(whole: int, intervals: int) ->
 def test_one_begins_at_a_time_and_no_more_than_there_are(node: Node) -> None:
     """Setting one up takes long, so each has its turn; those for whom none is left go without."""
     node.rates = dict.fromkeys(range(WORKERS + 2), MIB)
-    for count in range(1, WORKERS + 3):
+    for turns in range(1, WORKERS + 3):
         node.turn()
-        assert len(node.tree.running) == min(count, WORKERS)
+        assert len(node.tree.running) == min(turns, WORKERS)
     assert node.memory.usable
 
 

@@ -115,6 +115,19 @@ def test_without_debugfs_plain_reclaim_takes_its_place(node: Node) -> None:
     assert told == [(False, "no-file"), (True, "")]
 
 
+def test_somebody_takes_damon_in_the_middle(node: Node) -> None:
+    """At whichever system call of a start: it comes to nothing, and what is theirs stays as they made it."""
+    cgroup = node.path(node.batch, node.batch.scope).removeprefix("/sys/fs/cgroup/")
+    found = node.agent.script("taken_kdamonds.py", cgroup)
+    print(*found["taken"], sep="\n")
+    assert found["otherwise"] == "ok"
+    *during, after = found["taken"]
+    assert sum(each["call"].startswith("write ") for each in during) > len(("a context", "a target", "a scheme"))
+    assert {each["outcome"] for each in during} == {"held", "missing", "gone"}
+    assert after["outcome"] == "ok"
+    assert {(each["state"], each["contexts"]) for each in found["taken"]} == {("off", "0")}
+
+
 def test_where_somebody_else_takes_damon_the_next_one_is_used(node: Node) -> None:
     """All of DAMON is ours until somebody takes it: then it is theirs, and stays so when the agent ends."""
     ours = f"{DAMON}/nr_kdamonds"
@@ -122,12 +135,13 @@ def test_where_somebody_else_takes_damon_the_next_one_is_used(node: Node) -> Non
         with node.enforcing(selector="auto", ratio=1.5):
             node.until(lambda page: selectors(page) == {"damon"}, "it is in use")
             node.guest.sh(f"until [ $(cat {ours}) = {CLAIMED} ]; do sleep 0.5; done")
-            # They do not ask.
-            node.guest.sh(f"for each in {DAMON}/*/state; do echo off > $each; done; echo 1 > {ours}")
+            # They do not ask. Whatever is just being started is in their way for a moment.
+            off = f"for each in {DAMON}/*/state; do echo off > $each; done"
+            node.guest.sh(f"until {off}; echo 1 > {ours}; do sleep 0.1; done")
             page = node.until(lambda page: selectors(page) == {"mglru"}, "it is done without", TAKES_SECONDS)
             told = changes(node, "damon")
-        left = node.guest.sh(f"cat {ours}").strip()
+        left, state = node.guest.sh(f"cat {ours} {DAMON}/0/state").split()
         node.guest.sh(f"echo 0 > {ours}")
     assert why_not(page, "damon") == "in-use"
     assert told == [(False, "in-use")]
-    assert left == "1"
+    assert (left, state) == ("1", "off")

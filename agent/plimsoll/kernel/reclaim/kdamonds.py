@@ -7,12 +7,13 @@ Owns where things are in it and whose it is (Documentation/admin-guide/mm/damon/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from plimsoll.kernel.hostfs import HostFs
+from plimsoll.kernel.hostfs import Directory, HostFs
 from plimsoll.model.kdamonds import CLAIMED, NONE, OWNER, WORKERS
-from plimsoll.model.outcome import Outcome
+from plimsoll.model.outcome import Outcome, outcome_of
 
 FOLDER = "sys/kernel/mm/damon/admin/kdamonds"
 COUNT = f"{FOLDER}/nr_kdamonds"
@@ -26,6 +27,8 @@ _WHOLE = (1 << 64) - 1
 
 Range = tuple[int, int]
 """Physical addresses, the end exclusive."""
+Act = Callable[[Directory], tuple[Outcome, int]]
+"""What is done with one kdamond's directory, and what comes of it."""
 
 
 class Task(NamedTuple):
@@ -56,7 +59,12 @@ class Setting(NamedTuple):
 
 
 class Kdamonds:
-    """The tree of one host. Nothing is held open between calls; whatever is answered is an outcome."""
+    """
+    The tree of one host. Nothing is held open between calls; whatever is answered is an outcome.
+
+    Others write to it, too, and do not ask. What is started, changed or stopped is reached by the directory that was
+    there when all of them were ours (:meth:`_of_ours`), never by its name: that may have become somebody else's.
+    """
 
     def __init__(self, host: HostFs) -> None:
         self._host = host
@@ -94,12 +102,15 @@ class Kdamonds:
                 return answer
         elif not self._blank():
             return Outcome.HELD, 0
-        scheme = f"{_MARKED}/contexts/0/schemes/0"
-        return self._put(
-            (f"{_MARKED}/contexts/nr_contexts", 1),
-            (f"{_MARKED}/contexts/0/schemes/nr_schemes", 1),
-            (f"{scheme}/filters/nr_filters", 1),
-            (f"{scheme}/filters/0/memcg_path", OWNER),
+        contexts = f"{FOLDER}/{_MARKED}/contexts"
+        return _put(
+            self._host,
+            (
+                (f"{contexts}/nr_contexts", 1),
+                (f"{contexts}/0/schemes/nr_schemes", 1),
+                (f"{contexts}/0/schemes/0/filters/nr_filters", 1),
+                (f"{contexts}/0/schemes/0/filters/0/memcg_path", OWNER),
+            ),
         )
 
     def release(self) -> tuple[Outcome, int]:
@@ -117,37 +128,54 @@ class Kdamonds:
 
     def running(self, number: int) -> bool | None:
         """Whether this one runs; ``None`` where that is not known."""
-        return {"on": True, "off": False}.get((self._host.read(f"{FOLDER}/{number}/state").text() or "").strip())
+        return _running(self._host, f"{FOLDER}/{number}/")
 
     def start(self, number: int, setting: Setting) -> tuple[Outcome, int]:
-        """Set this one up anew and let it run. REJECTED where the cgroup is gone; BUSY beside other users of DAMON."""
-        answer = self._put(*_setup(number, setting))
-        if answer[0] is Outcome.OK:
-            answer = self._host.write(f"{FOLDER}/{number}/state", _ON)
-        if answer[0] is Outcome.OK:
-            # A later commit would lay the regions out anew, and all that is known of them would be lost.
-            answer = self._put((f"{number}/contexts/0/targets/0/regions/nr_regions", 0))
-        return answer
+        """
+        Set this one up anew and let it run.
+
+        REJECTED where the cgroup is gone; BUSY beside other users of DAMON; HELD where the tree is somebody else's.
+        """
+
+        def begin(kdamond: Directory) -> tuple[Outcome, int]:
+            answer = _put(kdamond, _setup(setting))
+            if answer[0] is Outcome.OK:
+                answer = kdamond.write("state", _ON)
+            if answer[0] is Outcome.OK:
+                # A later commit would lay the regions out anew, and all that is known of them would be lost.
+                answer = _put(kdamond, (("contexts/0/targets/0/regions/nr_regions", 0),))
+            return answer
+
+        return self._of_ours(number, begin)
 
     def change(self, number: int, task: Task) -> tuple[Outcome, int]:
         """
         Let a running one go on with this; what it knows is kept. Blocks for up to an interval.
 
-        GONE: it has stopped instead, as it does when its cgroup is no more.
+        GONE: it has stopped instead, as it does when its cgroup is no more. HELD where it is somebody else's.
         """
-        answer = self._put(*_task(number, task))
-        if answer[0] is Outcome.OK:
-            answer = self._host.write(f"{FOLDER}/{number}/state", _COMMIT)
-        # The kernel says yes also where it could not go on.
-        return (Outcome.GONE, 0) if answer[0] is Outcome.OK and self.running(number) is False else answer
+
+        def go_on(kdamond: Directory) -> tuple[Outcome, int]:
+            answer = _put(kdamond, _task(task))
+            if answer[0] is Outcome.OK:
+                answer = kdamond.write("state", _COMMIT)
+            # The kernel says yes also where it could not go on.
+            return (Outcome.GONE, 0) if answer[0] is Outcome.OK and _running(kdamond) is False else answer
+
+        return self._of_ours(number, go_on)
 
     def off(self, number: int) -> tuple[Outcome, int]:
         """Stop this one, at once. OK where it did not run."""
         if self.running(number) is False:
             return Outcome.OK, 0
-        answer = self._host.write(f"{FOLDER}/{number}/state", _OFF)
-        # One that ended by itself meanwhile refuses to be stopped.
-        return answer if answer[0] is Outcome.OK or self.running(number) is not False else (Outcome.OK, 0)
+
+        def end(kdamond: Directory) -> tuple[Outcome, int]:
+            answer = kdamond.write("state", _OFF)
+            # One that ended by itself meanwhile refuses to be stopped.
+            return answer if answer[0] is Outcome.OK or _running(kdamond) is not False else (Outcome.OK, 0)
+
+        # It is the brake: it comes through also while it is not shown whose they are.
+        return self._of_ours(number, end, unsure=True)
 
     def _blank(self) -> bool:
         """Whether they are as :meth:`claim` leaves them when it is killed: as many, and nothing in any worker."""
@@ -156,24 +184,47 @@ class Kdamonds:
         files = (f"{FOLDER}/{number}/contexts/nr_contexts" for number in range(WORKERS))
         return all(self._host.read(each).data == b"0\n" for each in files)
 
-    def _put(self, *values: tuple[str, int | str]) -> tuple[Outcome, int]:
-        for path, value in values:
-            answer = self._host.write(f"{FOLDER}/{path}", f"{value}\n".encode("ascii"))
-            if answer[0] is not Outcome.OK:
-                return answer
-        return Outcome.OK, 0
+    def _of_ours(self, number: int, act: Act, *, unsure: bool = False) -> tuple[Outcome, int]:
+        """
+        What ``act`` comes to on the directory of this one, if all of them are ours; HELD if not.
+
+        BUSY while that is not known, unless it shall go on ``unsure``.
+        """
+        try:
+            kdamond = self._host.directory(f"{FOLDER}/{number}")
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return outcome_of(code), code
+        with kdamond:
+            # After opening: whoever makes the tree theirs from here on takes this directory out of it.
+            claimed = self.claimed
+            if claimed or (claimed is None and unsure):
+                return act(kdamond)
+        return (Outcome.BUSY if claimed is None else Outcome.HELD), 0
 
 
-def _setup(number: int, setting: Setting) -> list[tuple[str, int | str]]:
+def _running(kdamond: Directory, below: str = "") -> bool | None:
+    return {"on": True, "off": False}.get((kdamond.read(f"{below}state").text() or "").strip())
+
+
+def _put(directory: Directory, values: Iterable[tuple[str, int | str]]) -> tuple[Outcome, int]:
+    for path, value in values:
+        answer = directory.write(path, f"{value}\n".encode("ascii"))
+        if answer[0] is not Outcome.OK:
+            return answer
+    return Outcome.OK, 0
+
+
+def _setup(setting: Setting) -> list[tuple[str, int | str]]:
     """What is written to set one up, file by file. Made anew, all that is not written here is 0 or empty."""
-    context = f"{number}/contexts/0"
+    context = "contexts/0"
     attributes, regions = f"{context}/monitoring_attrs", f"{context}/targets/0/regions"
     scheme = f"{context}/schemes/0"
     pattern, filters = f"{scheme}/access_pattern", f"{scheme}/filters"
     count = len(setting.ranges)
     return [
-        (f"{number}/contexts/nr_contexts", 0),
-        (f"{number}/contexts/nr_contexts", 1),
+        ("contexts/nr_contexts", 0),
+        ("contexts/nr_contexts", 1),
         (f"{context}/operations", "paddr"),
         (f"{attributes}/intervals/sample_us", setting.sample_seconds * 1_000_000),
         (f"{attributes}/intervals/aggr_us", setting.interval_seconds * 1_000_000),
@@ -208,12 +259,12 @@ def _setup(number: int, setting: Setting) -> list[tuple[str, int | str]]:
         (f"{filters}/2/type", "young"),
         (f"{filters}/2/matching", "Y"),
         (f"{filters}/3/type", "anon"),
-        *_task(number, setting.task),
+        *_task(setting.task),
     ]
 
 
-def _task(number: int, task: Task) -> tuple[tuple[str, int | str], ...]:
-    scheme = f"{number}/contexts/0/schemes/0"
+def _task(task: Task) -> tuple[tuple[str, int | str], ...]:
+    scheme = "contexts/0/schemes/0"
     # A quota of 0 is none at all to the kernel, so what may take nothing looks for an age that nothing has.
     return (
         (f"{scheme}/access_pattern/age/min", task.age if task.quota else _NEVER),

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 # Deadlines are for a busy machine of two cores; each wait ends with its condition, so a long one costs nothing.
-START_SECONDS = 90.0
-STOP_SECONDS = 30.0
-EFFECT_SECONDS = 30.0
+START_SECONDS = 300.0
+STOP_SECONDS = 120.0
+EFFECT_SECONDS = 120.0
 
 LIMITED = ("default", "limited")
 LIMITED_RULES: list[Json] = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
@@ -223,16 +223,14 @@ class ControlPlane:
         """Deletes at once: with no kubelet to confirm, a grace period would never end."""
         self.request("DELETE", _pod(namespace, name), {"gracePeriodSeconds": 0})
 
-    def priority_class(self, name: str, value: int) -> None:
+    def priority_class(self, name: str, value: int, **more: object) -> None:
+        """Creates or changes it; pods may be of it when this returns. ``more``: what else the object says."""
+        kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
         self.apply(
-            "/apis/scheduling.k8s.io/v1/priorityclasses",
-            {
-                "apiVersion": "scheduling.k8s.io/v1",
-                "kind": "PriorityClass",
-                "metadata": {"name": name},
-                "value": value,
-            },
+            "/apis/scheduling.k8s.io/v1/priorityclasses", {**more, **kind, "metadata": {"name": name}, "value": value}
         )
+        # Who decides on pods learns of classes by a watch, a moment after they are written.
+        self.apiserver.wait_until(lambda: self._pods_may_be(name), f"taking pods of {name}", EFFECT_SECONDS)
 
     def namespace(self, name: str) -> None:
         self.apply("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -388,6 +386,17 @@ class ControlPlane:
             if error.status == 404:
                 return False
             raise
+        return True
+
+    def _pods_may_be(self, priority_class: str) -> bool:
+        """Whether pods of this class are taken. Creates nothing."""
+        pod = pods.manifest("default", f"of-{priority_class}", "", priority_class=priority_class)
+        try:
+            self.request("POST", "/api/v1/namespaces/default/pods?dryRun=All", pod)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return False
         return True
 
     def _allowed(self, user: str, attributes: Json) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from plimsoll.config.report_section import NoticesSection
 from plimsoll.model.announcing import Channel
 from plimsoll.simulator.apiserver import ApiServer
 from plimsoll.sources.kube.announcing import Announcer
+from plimsoll.sources.kube.timing import Timing
 from tests.cluster import pods
 from tests.cluster.api import Api, ApiError
 from tests.cluster.control_plane import ControlPlane
@@ -24,6 +26,9 @@ from tests.running import until
 from tests.telling import BOTH, BRISK, CONDITION, CONDITIONS, EVENTS, MESSAGE, REASON, Telling, note
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+# Of errors these tests say that there are none: a busy machine is not to make one.
+PATIENT = Timing(connect=60.0)
 
 PODS_RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}
 EVENTS_RULE = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
@@ -48,7 +53,9 @@ def telling(control_plane: ControlPlane, node: str, tmp_path: Path) -> Begin:
     @contextmanager
     def begin(section: NoticesSection, user: str = "teller", **limits: float) -> Iterator[Telling]:
         kubeconfig = control_plane.kubeconfig(tmp_path / "kubeconfig", user=f"default/{user}")
-        announcer = Announcer(node, section, kubeconfig=str(kubeconfig), limits=BRISK._replace(**limits))
+        announcer = Announcer(
+            node, section, kubeconfig=str(kubeconfig), limits=BRISK._replace(**limits), timing=PATIENT
+        )
         try:
             announcer.start()
             yield Telling(announcer, patience=120.0)
@@ -245,7 +252,7 @@ def test_a_namespace_that_ends_is_no_missing_right(control_plane: ControlPlane, 
     """Nothing can be created in it (403) nor in one that is no more (404); the others are told all the same."""
     control_plane.namespace(node)
     ending = a_running_pod(control_plane, node, "ending", node)
-    never = {"metadata": {"namespace": "no-such", "name": "x", "uid": ending["metadata"]["uid"][:-1] + "0"}}
+    never = {"metadata": {"namespace": "no-such", "name": "x", "uid": str(uuid.uuid4())}}
     lasting = a_running_pod(control_plane, "default", node, node)
     control_plane.request("DELETE", f"/api/v1/namespaces/{node}")
     # Who decides on creating follows the namespaces at a distance.

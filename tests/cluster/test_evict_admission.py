@@ -92,7 +92,7 @@ def test_another_nodes_pods_stay(control_plane: ControlPlane, agent: str, name: 
     """Whoever breaks into one node's agent cannot empty another node; also not under a UID that is given wrong."""
     pod = a_pod(control_plane, name, node="node-2")
     mine = a_pod(control_plane, f"{name}-own")
-    seen_by_policy(control_plane, agent, mine)
+    until(lambda: "own node" in refusal(control_plane, agent, pod, dry=True), "seen")
     for options in (None, {"preconditions": {"uid": mine["metadata"]["uid"]}}):
         found = refusal(control_plane, agent, pod, options)
         assert found.startswith("422 ")

@@ -27,8 +27,10 @@ class HelmError(RuntimeError):
     """Helm refused; the text is its own."""
 
 
-def helm(*arguments: str | Path, values: Json | None = None, kubeconfig: Path | None = None) -> str:
-    """Run Helm and give what it prints. Raises HelmError, BuildError when it cannot be built."""
+def helm(
+    *arguments: str | Path, values: Json | None = None, kubeconfig: Path | None = None, seconds: float = SECONDS
+) -> str:
+    """Run Helm, for so long at most, and give what it prints. Raises HelmError, BuildError when it cannot be built."""
     program = build("helm")
     with tempfile.TemporaryDirectory(prefix="plimsoll-helm-") as home:
         command = [str(program), *map(str, arguments)]
@@ -39,7 +41,7 @@ def helm(*arguments: str | Path, values: Json | None = None, kubeconfig: Path | 
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": home}
         if kubeconfig is not None:
             environment["KUBECONFIG"] = str(kubeconfig)
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=seconds, check=False)
     if done.returncode != 0:
         raise HelmError(done.stderr.strip())
     return done.stdout

@@ -128,7 +128,7 @@ def test_the_classes_are_taken_and_mean_to_the_agent_what_they_are_called(cluste
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
     cluster.apply("/api/v1/namespaces/classes/serviceaccounts", account)
     for item in CLASSES:
-        cluster.apply("/apis/scheduling.k8s.io/v1/priorityclasses", item)
+        cluster.priority_class(item["metadata"]["name"], **{key: item[key] for key in item if key != "metadata"})
     values = {}
     for name in [*(each["metadata"]["name"] for each in CLASSES), None]:
         pod = create(cluster, "classes", priority_class=name)

@@ -38,7 +38,12 @@ class Controllers:
         # One of each, which serves nobody.
         common = [f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0"]
         own = {
-            "kube-controller-manager": [f"--controllers={','.join(CONTROLLERS)}", f"--root-ca-file={cluster.ca_file}"],
+            "kube-controller-manager": [
+                f"--controllers={','.join(CONTROLLERS)}",
+                f"--root-ca-file={cluster.ca_file}",
+                # A node that is emulated, and starts again in the middle, is not given up.
+                "--node-monitor-grace-period=1h",
+            ],
             "kube-scheduler": [],
         }
         self._processes = [

@@ -18,9 +18,9 @@ from tests.running import until
 from tests.vm.machine import Machine
 
 # On an emulated processor that others use, too; each wait ends with its condition.
-EFFECT_SECONDS = 120.0
+EFFECT_SECONDS = 300.0
 # The kubelet brings a changed ConfigMap with its next look at the pod.
-FOLLOWED_SECONDS = 240.0
+FOLLOWED_SECONDS = 600.0
 
 # Set by the kubelet with a container, and set afresh by systemd when it reloads its units; never by the agent.
 SYSTEMDS = "memory.oom.group"

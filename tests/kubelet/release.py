@@ -20,10 +20,17 @@ from tests.vm.prometheus import Prometheus
 NAMESPACE = "plimsoll"
 NAME = "plimsoll"
 PORT = 9470
-READY_SECONDS = 300.0
+READY_SECONDS = 600.0
+# Of all that Helm waits for when it takes the release away, each by itself.
+UNINSTALL_SECONDS = 600.0
 CONFIG: Mapping[str, Any] = {
     "pressure": {"interval": "1s"},
     "preemption": {"mode": "enforce"},
+}
+# An agent whose emulated processor gets no time for half a minute is none that hangs.
+PATIENCE: Mapping[str, Any] = {
+    "livenessProbe": {"timeoutSeconds": 60, "failureThreshold": 10},
+    "postDeleteCleanup": {"timeoutSeconds": int(UNINSTALL_SECONDS) - 60},
 }
 
 Json = dict[str, Any]
@@ -63,9 +70,15 @@ class Release:
         registry, _, name = TAG.partition("/")
         repository, _, tag = name.partition(":")
         image = {"registry": registry, "repository": repository, "tag": tag, "pullPolicy": "Never"}
-        values = None if config is None else {"image": image, "config": dict(config)}
+        values = None if config is None else {"image": image, "config": dict(config), **PATIENCE}
         common = (f"--namespace={NAMESPACE}",)
-        return helm(verb, NAME, *arguments, *common, values=values, kubeconfig=self._kubeconfig)
+        return helm(
+            verb, NAME, *arguments, *common, values=values, kubeconfig=self._kubeconfig, seconds=3 * UNINSTALL_SECONDS
+        )
+
+    def uninstall(self) -> None:
+        """Returns when all of it is gone, the agent, what sees to the node behind it, and their pods."""
+        self.helm("uninstall", "--wait", "--cascade=foreground", f"--timeout={UNINSTALL_SECONDS:.0f}s")
 
     @property
     def prometheus(self) -> Prometheus:

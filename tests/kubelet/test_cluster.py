@@ -14,7 +14,7 @@ from tests.kubelet.up import Cluster
 from tests.kubelet.workload import WORKLOADS, Workload
 from tests.running import until
 
-pytestmark = [pytest.mark.vm, pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 # What the kubelet gives its pods in memory.low: nothing; the agent protects a high-priority pod's request of 64Mi.
 PROTECTED = str(64 << 20)
@@ -164,7 +164,7 @@ def test_uninstalling_leaves_no_trace(installed: Installed) -> None:
     for each in WORKLOADS:
         installed.wait(each, "cpu.idle", "1" if each.priority == "low" else "0")
     written = {(f"/sys/fs/cgroup/{line['target']}", line["knob"]) for line in installed.release.audit if line["knob"]}
-    installed.release.helm("uninstall", "--wait", "--cascade=foreground")
+    installed.release.uninstall()
     try:
         until(lambda: not installed.release.pods, "no agent", EFFECT_SECONDS)
         # The kubelet weighs its classes by what their pods request, the agent's among them, once a minute.

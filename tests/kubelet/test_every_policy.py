@@ -14,7 +14,7 @@ import pytest
 from plimsoll.model.cpus import CpuSet, parse_cpus
 from tests.kubelet import workload
 from tests.kubelet.cgroups import settings
-from tests.kubelet.installed import EFFECT_SECONDS, Installed
+from tests.kubelet.installed import EFFECT_SECONDS, FOLLOWED_SECONDS, Installed
 from tests.kubelet.release import CONFIG, Release
 from tests.kubelet.up import Cluster
 from tests.kubelet.workload import WORKLOADS, Workload
@@ -23,7 +23,7 @@ from tests.vm.machine import Machine
 from tests.vm.performance_states import DRIVER as CPUFREQ
 from tests.vm.performance_states import MHZ, processor
 
-pytestmark = [pytest.mark.vm, pytest.mark.cluster, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.vm, pytest.mark.cluster, pytest.mark.timeout(3600)]
 
 DRIVER = "cgroupfs"
 CPUS = 4
@@ -119,14 +119,14 @@ def test_uninstalling_leaves_no_trace(installed: Installed) -> None:
     """Every setting is what it was before the install: of the pods' cgroups, and of the containers made since."""
     written = {line["knob"] for line in installed.release.audit}
     assert {"cpu.idle", "memory.swap.max", CPUSET, "scaling_max_freq"} <= written
-    installed.release.helm("uninstall", "--wait", "--cascade=foreground")
+    installed.release.uninstall()
     until(lambda: not installed.release.pods, "no agent", EFFECT_SECONDS)
 
     def left() -> dict[str, tuple[str, str | None]]:
         found = installed.changed()
         return {path: each for path, each in found.items() if not path.endswith(CPUSET) or each != ("", EVERY_CPU)}
 
-    until(lambda: not left(), "as before", EFFECT_SECONDS)
+    until(lambda: not left(), "as before", FOLLOWED_SECONDS)
     name = "memory.swap.max"
     after = settings(installed.guest, DRIVER)
     assert _of_containers(after, name) == _of_containers(installed.before, name)

@@ -96,11 +96,12 @@ def test_throttling_is_derived_from_the_cpu_hierarchy(agent: Agent, limited: Pod
     stat = f"/sys/fs/cgroup/cpu/{limited.cgroupfs_path}/{limited.container}/cpu.stat"
     with limited.load("spin", "1"):
         guest.sh(
-            f"until [ $(sed -n 's/^throttled_time //p' {stat}) -gt {int((before + 2) * 1e9)} ]; do sleep 0.2; done"
+            f"until [ $(sed -n 's/^throttled_time //p' {stat}) -gt {int((before + 2) * 1e9)} ]; do sleep 0.2; done",
+            timeout=300,
         )
-    throttled = int(guest.sh(f"sed -n 's/^throttled_time //p' {stat}"))
-
-    # The load has ended: the kernel's figure stands still.
+    # The load has ended, and with the period it ended in the kernel's figure stands still.
+    read = f"sed -n 's/^throttled_time //p' {stat}"
+    throttled = int(guest.sh(f"until before=$({read}); sleep 0.5; [ $({read}) = $before ]; do :; done; echo $before"))
     after = Page(agent.metrics()).value(STALLED, pod="limited", cause="cpu_cfs_bandwidth", source="derived")
     assert after == throttled // 1000 / 1e6
     assert after > before + 2

@@ -42,9 +42,10 @@ def wait_for_lines(guest: Machine, pod: Pod, *lines: str) -> None:
 def seconds_to_read(guest: Machine, pod: Pod, disk: Disk, size: int) -> float:
     """How long a process of the pod takes to read so many bytes past the page cache."""
     measure = (
-        "import os, time, sys; b = time.monotonic(); "
-        f"os.system('dd if={disk.path} of=/dev/null bs=65536 count={size // 65536} iflag=direct status=none'); "
-        "print(time.monotonic() - b)"
+        "import mmap, os, time; piece = mmap.mmap(-1, 65536); "
+        f"disk = os.open('{disk.path}', os.O_RDONLY | os.O_DIRECT); "
+        f"begun = time.monotonic(); assert sum(os.readv(disk, [piece]) for _ in range({size // 65536})) == {size}; "
+        "print(time.monotonic() - begun)"
     )
     join = f"echo $$ > /sys/fs/cgroup/{pod.slice_path}/{pod.scope}/cgroup.procs"
     return float(guest.sh(f'{join} && exec python3 -c "{measure}"', timeout=120))
@@ -71,7 +72,7 @@ def test_f06_two_disks_of_one_pod(guest_image: Image) -> None:
         guest.sh(f"echo '{root.number} wiops=5000' > /sys/fs/cgroup/{batch.slice_path}/io.max")
         foreign = f"{root.number} rbps=max wbps=max riops=max wiops=5000"
         start = agent.script("settings.py")
-        unlimited = seconds_to_read(guest, silent, data, 3 * MIB)
+        unlimited = min(seconds_to_read(guest, silent, data, 3 * MIB) for _ in range(3))
 
         agent.start()
         limits = (

@@ -13,10 +13,10 @@ from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 from tests.vm.prometheus import Prometheus, Sample
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 # For conditions that are true within seconds on an idle machine.
-SECONDS = 90.0
+SECONDS = 300.0
 # A pod that works for a moment each second waits for almost nothing.
 QUIET = 0.1
 DATA = "/dev/disk/by-id/virtio-plimsoll-data"
@@ -38,11 +38,22 @@ class Node:
         self.prometheus.wait(promql, above(least), SECONDS)
 
     def check_quiet(self) -> None:
-        """The neighbour that does next to nothing waited for next to nothing in the same seconds."""
+        """
+        The neighbour that does next to nothing waits for next to nothing, while the load goes on.
+
+        Not at every moment: that this machine leaves the guest's processors alone for a while is waiting to the guest.
+        """
         for family, causes in (("waiting", set()), ("stalled", {"cpu_cfs_bandwidth"})):
-            found = self.prometheus.query(share(family, 'pod="quiet"'))
-            assert {labels["cause"] for labels, _ in found} == {"cpu", "memory", "io"} | causes
-            assert [(labels["cause"], value) for labels, value in found if value >= QUIET] == []
+            wanted = {"cpu", "memory", "io"} | causes
+
+            def quiet(found: list[Sample], wanted: set[str] = wanted) -> bool:
+                return {labels["cause"] for labels, value in found if value < QUIET} == wanted
+
+            self.prometheus.wait(share(family, 'pod="quiet"'), quiet, SECONDS)
+
+    def wait_for_absence(self, selector: str) -> None:
+        """Until no such series is scraped. A scrape that takes too long is none, and takes every series with it."""
+        self.prometheus.wait(f"up == 1 unless on() {selector}", bool, SECONDS)
 
 
 def share(family: str, selector: str) -> str:
@@ -123,7 +134,7 @@ def test_pods_that_vanish_while_the_agent_looks_harm_nothing(node: Node) -> None
     pid = agent.pid
     assert pid > 0
     pods = [Pod(node.guest, 100 + number, f"churn-{number}", "BestEffort") for number in range(10)]
-    (before,) = prometheus.query("process_open_fds")
+    (before,) = prometheus.wait("process_open_fds", bool, SECONDS)
     for pod in pods:
         pod.declare()
     paths = [f"/sys/fs/cgroup/{pod.slice_path}" for pod in pods]
@@ -136,11 +147,10 @@ def test_pods_that_vanish_while_the_agent_looks_harm_nothing(node: Node) -> None
     assert gone[0][1] >= 3, f"{removed} pods were removed"
     for pod in pods:
         pod.forget()
-    prometheus.wait('{pod=~"churn-.*"}', lambda found: not found, SECONDS)
-    prometheus.wait("process_open_fds", lambda now: now[0][1] <= before[1], SECONDS)
+    node.wait_for_absence('{pod=~"churn-.*"}')
+    prometheus.wait("process_open_fds", lambda now: bool(now) and now[0][1] <= before[1], SECONDS)
 
     assert agent.pid == pid
-    assert prometheus.query("up")[0][1] == 1
     assert {value for _, value in prometheus.query("min_over_time(plimsoll_source_up[2m])")} == {1.0}
     assert prometheus.query("plimsoll_read_errors_total") == []
     assert prometheus.query("plimsoll_source_errors_total") == []
@@ -157,9 +167,9 @@ def test_pressure_turned_off_in_one_cgroup_is_absent_until_it_is_turned_on(node:
     psi = 'plimsoll_pod_pressure_waiting_seconds_total{pod="slow"}'
     node.guest.sh(f"echo 0 > {switch}")
     try:
-        node.prometheus.wait(psi, lambda found: not found, SECONDS)
-        assert node.prometheus.query('plimsoll_pod_info{pod="slow",state="found"}')
-        assert node.prometheus.query('plimsoll_pod_memory_bytes{pod="slow"}')
+        node.wait_for_absence(psi)
+        node.prometheus.wait('plimsoll_pod_info{pod="slow",state="found"}', bool, SECONDS)
+        node.prometheus.wait('plimsoll_pod_memory_bytes{pod="slow"}', bool, SECONDS)
         assert node.prometheus.query("plimsoll_read_errors_total") == []
     finally:
         node.guest.sh(f"echo 1 > {switch}")

@@ -112,7 +112,11 @@ class ManifestPods:
             self._fail("yaml", str(error))
             return
         except (OSError, UnicodeDecodeError) as error:
-            self._fail("file", f"{path}: {error}")
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(path):
+                # Removed since the folder was listed, and not a link that leads nowhere.
+                self._files.pop(name, None)
+            else:
+                self._fail("file", f"{path}: {error}")
             return
         pods: list[PodObject] = []
         poison: list[tuple[str, str, str]] = []

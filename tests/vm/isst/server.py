@@ -28,7 +28,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +64,8 @@ class Server:
     def __init__(self) -> None:
         self._times: list[int] = []
         self._states: list[dict[str, Any]] = []
+        self._journals: list[tuple[set[tuple[str, str]], bytes]] = []
+        self._found: list[list[str]] = []
         self._caller = 0
         self._model = self._start({"machine": {"generation": "tpmi"}})
 
@@ -97,8 +98,11 @@ class Server:
                         "result": each.result,
                         "commands": [{**command._asdict(), "error": error} for command, error in each.commands],
                         **state,
+                        "unknown": unjournalled,
                     }
-                    for when, each, state in zip(self._times, self._model.log, self._states, strict=True)
+                    for when, each, state, unjournalled in zip(
+                        self._times, self._model.log, self._states, self._unknown(), strict=True
+                    )
                 ]
             case "poke":
                 poke = partial(self._model.hardware.poke, request["register"], request["value"])
@@ -125,7 +129,7 @@ class Server:
         for name in ("missing_domains", "fused_off"):
             if name in machine:
                 machine[name] = frozenset(machine[name])
-        self._times, self._states = [], []
+        self._times, self._states, self._journals, self._found = [], [], [], []
         return SpeedSelect(
             describe(generation, **machine),
             kernel=Kernel(**request.get("kernel", {})),
@@ -150,17 +154,23 @@ class Server:
                     domain.features & TURBO_FREQUENCY and not hardware.prioritised(domain)
                     for domain in hardware.domains.values()
                 ),
-                "unknown": unknown(command for command, error in exchange.commands if command.write and not error),
             }
         )
+        # Whoever waits for the ioctl is not to wait for what is reckoned from it.
+        written = {place(command) for command, error in exchange.commands if command.write and not error}
+        self._journals.append((written, JOURNAL.read_bytes() if written and JOURNAL.exists() else b""))
+
+    def _unknown(self) -> list[list[str]]:
+        """Of each exchange's writes, the registers whose originals were not in the agent's journal by then."""
+        for written, journal in self._journals[len(self._found) :]:
+            self._found.append(unknown(written, journal))
+        return self._found
 
 
-def unknown(commands: Iterable[Command]) -> list[str]:
-    """Of these writes, the registers whose originals are not in the journal of an agent on this machine."""
-    written = {place(each) for each in commands}
+def unknown(written: set[tuple[str, str]], data: bytes) -> list[str]:
+    """The registers whose originals are not in this journal of an agent on this machine."""
     if not written:
         return []
-    data = JOURNAL.read_bytes() if JOURNAL.exists() else b""
     known = {(str(key.knob), key.target.path) for key in replay(data, BOOT_ID.read_text().strip()).originals}
     return sorted(" ".join(each) for each in written - known)
 

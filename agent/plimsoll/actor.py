@@ -308,8 +308,9 @@ class Actor:
         """
         if self._read_only:
             return ()
-        # What pages out by itself must not go on while limits are lifted.
+        # Neither what pages out by itself nor a request under way must go on while limits are lifted.
         self.reclaimer.keep(())
+        self.reclaimer.want(())
         end = self._clock() + seconds
         # The last tick may only be late. What it has yet to write is to be put back, too.
         self._worker.settle(seconds)

@@ -18,7 +18,7 @@ from plimsoll.kernel.cgroup import Hierarchies
 from plimsoll.kernel.hostfs import HostFs
 from plimsoll.kernel.speed_select import SpeedSelect
 from plimsoll.model.outcome import Outcome
-from plimsoll.model.plan import Knob
+from plimsoll.model.plan import Knob, Reclaim, cgroup
 from plimsoll.model.pod import Priority
 from plimsoll.model.snapshot import Snapshot
 from plimsoll.options import Options
@@ -170,3 +170,17 @@ def test_an_agent_told_to_end_while_it_observes_writes_nothing_more(node: Node, 
         agent.run()
     assert not acted
     assert acting.values(node.root) == node.start
+
+
+def test_no_request_for_memory_goes_on_while_all_is_put_back(node: Node) -> None:
+    """What was wanted until then ends with the slice it is in: limits are lifted meanwhile."""
+    node.gate.opened.set()
+    node.actor.act(SEEN)
+    node.actor.reclaimer.want(["uid"])
+
+    node.actor.restore(30.0)
+
+    node.actor.reclaimer.run(
+        (), (Reclaim("uid", cgroup(path(FIRST)), 1 << 20, "overcommit", "the test wants it"),), 60.0
+    )
+    assert [each.outcome for each in node.actor.reclaimer.take()] == [Outcome.HELD]

@@ -102,6 +102,21 @@ def test_a_mark_that_is_not_shown_for_a_while_is_ours_all_the_same(tree: DamonTr
         assert (applier.held, tree.text("nr_kdamonds")) == (0, NONE)
 
 
+def test_what_is_held_and_not_shown_is_no_trouble(tree: DamonTree) -> None:
+    """Nothing has to be written, so that it cannot be looked at in its turn is nobody's news; nor is it given up."""
+    with life(tree) as applier:
+        assert outcomes(applier) == [Outcome.OK]
+        tree.locked = 1 << 30
+        for _ in range(20):
+            applier._clock.now += 1.0
+            assert outcomes(applier) == [Outcome.UNCHANGED]
+        assert tree.locked < 1 << 30
+        tree.locked = 0
+        tree.put("nr_kdamonds", "1")
+        applier._clock.now += 60.0
+        assert outcomes(applier) == [Outcome.DRIFTED]
+
+
 def test_what_is_not_shown_holds_nothing_else_up(tree: DamonTree) -> None:
     """All else is put back at once; at the deadline it stays in the journal, and is told."""
     trees.write(tree.root, {f"{trees.CGROUP}/pod/cpu.weight": "100\n"})

@@ -207,6 +207,21 @@ def test_somebody_takes_them_in_the_middle(root: Path, act: str) -> None:
         assert calls > 0
 
 
+def test_somebody_takes_them_while_ours_are_stopped(root: Path) -> None:
+    """They are not given back then: their number has one file for everybody."""
+    with opened(root) as node:
+        assert node.kdamonds.claim() == (Outcome.OK, 0)
+
+        def takes(operation: str, path: str) -> int:
+            if operation == "read" and path.endswith(f"/{WORKERS - 1}/state"):
+                node.tree.put("nr_kdamonds", "1")
+            return node.tree(operation, path)
+
+        with HostFs(str(root), fault=takes) as host:
+            assert Kdamonds(host).release() == (Outcome.HELD, 0)
+        assert node.kdamonds.standing() == (Outcome.OK, "1")
+
+
 def trees_below(root: Path) -> dict[str, str]:
     folder = root / "sys/kernel/mm/damon"
     return {str(each): each.read_text(encoding="ascii") for each in sorted(folder.rglob("*")) if each.is_file()}

@@ -147,6 +147,10 @@ def test_damon_that_is_ours_can_be_used(tmp_path: Path, standing: str) -> None:
     with HostFs(str(tmp_path), fault=tree) as host:
         assert Kdamonds(host).standing() == (Outcome.OK, standing)
         assert damon_absence(host, KernelBuild.read(host)) is None
+        # Nor is it lost while the kernel, at work on one of them, does not show whose they are.
+        tree.locked = 1
+        assert damon_absence(host, KernelBuild.read(host)) is None
+        assert (tree.locked, Kdamonds(host).standing()) == (0 if standing == CLAIMED else 1, (Outcome.OK, standing))
 
 
 def test_damon_in_a_container_is_read_only(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from plimsoll.kernel.hostfs import HostFs
 from plimsoll.model.pod import Pod
 from plimsoll.model.snapshot import CgroupState, PodSample
 from plimsoll.sources.cgroups import PENDING_SECONDS, PodCgroups
+from plimsoll.sources.cgroups.lookup import RESCAN_SECONDS
 from tests.support import CONTAINER, UID, psi, v2_node, v2_pod
 
 
@@ -114,3 +115,20 @@ def test_a_pod_whose_cgroup_comes_late_is_found(node: Node) -> None:
     (sample,) = node.cgroups.observe([pod], node.now)
     assert sample.state is CgroupState.FOUND
     assert sample.pressures
+
+
+def test_what_is_turned_on_later_is_read_from_then_on(node: Node) -> None:
+    """``cgroup.pressure`` of the pod and a controller, off when it was found: its files come, and their figures."""
+    files = [node.directory / name for name in ("cpu.pressure", "memory.current")]
+    texts = [each.read_text() for each in files]
+    for each in files:
+        each.unlink()
+    before = node.sample(0, 1.0)
+    causes = {each.cause for each in before.pressures}
+    assert ("memory" in causes, "cpu" in causes, before.memory_bytes) == (True, False, None)
+
+    for each, text in zip(files, texts, strict=True):
+        each.write_text(text)
+    after = node.sample(0, RESCAN_SECONDS)
+    assert {each.cause for each in after.pressures} - causes == {"cpu"}
+    assert after.memory_bytes == 4096

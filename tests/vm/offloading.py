@@ -127,10 +127,7 @@ class Node:
 
         ``mortal``: unless whoever uses them is killed.
         """
-        with pod.load(str(hot), "0", str(cold), "1000", program="parts.py", mortal=mortal):
-            self.guest.sh(
-                f"until [ $(cat {self.path(pod, 'memory.current')}) -ge {(hot + cold) * MIB} ]; do sleep 0.2; done"
-            )
+        with pod.parts(hot, 0, cold, mortal=mortal):
             yield
 
     @contextmanager
@@ -191,6 +188,17 @@ class Node:
 def ticks(page: Page) -> float:
     """How often the agent has looked."""
     return page.value("plimsoll_ticks_total")
+
+
+def off(paging: Callable[..., Any], device: str, floor: int = 0) -> str:
+    """
+    What ``paging``, that is paging.py, answers to swapoff with so many bytes left free.
+
+    Two seconds of a processor that others use may not do: what came back by then stays, and it is asked again.
+    """
+    while (outcome := str(paging("off", device, str(floor))["outcome"])) == "busy":
+        pass
+    return outcome
 
 
 def offloaded(page: Page) -> float:

@@ -127,6 +127,17 @@ class Pod:
         )
 
     @contextmanager
+    def parts(
+        self, hot: int, warm: int, cold: int, warm_seconds: float = 1000.0, *, mortal: bool = False
+    ) -> Iterator[None]:
+        """While inside, the pod has so many MiB that it uses all the time, now and then, and never again: parts.py."""
+        ready = f"/run/{self.name}.ready"
+        self._guest.sh(f"rm -f {ready}")
+        with self.load(*map(str, (hot, warm, cold, warm_seconds)), ready, program="parts.py", mortal=mortal):
+            self._guest.sh(f"until [ -e {ready} ]; do sleep 0.2; done", timeout=240)
+            yield
+
+    @contextmanager
     def load(self, *arguments: str, program: str = "load.py", mortal: bool = False) -> Iterator[None]:
         """
         While inside, this one of scripts/ runs with these arguments in the pod's container.

@@ -65,10 +65,9 @@ class Node:
 
     @property
     def running(self) -> int:
-        return int(self.guest.sh(f"cat {TREE}/*/state 2>/dev/null | grep -c on || true"))
-
-    def until_running(self, count: int) -> None:
-        self.until(f"[ $(cat {TREE}/*/state 2>/dev/null | grep -c on) = {count} ]")
+        # While the kernel is at work on one of them some kernels do not show the state of any.
+        states = f"for each in {TREE}/[0-9]*/state; do until cat $each || [ ! -e $each ]; do sleep 0.1; done; done"
+        return int(self.guest.sh(f"({states}) 2>/dev/null | grep -c on || true"))
 
     @contextmanager
     def acting(self) -> Iterator[None]:

@@ -110,11 +110,13 @@ def test_systemd_reloading_again_and_again(node: Node) -> None:
         bounds = node.read(node.batch, "memory.swap.max")
         took = []
         for _ in range(RELOADS):
-            node.guest.sh("systemctl daemon-reload")
-            assert node.read(node.service, "memory.swap.max") == "max"
-            begun = float(node.guest.sh("cut -d' ' -f1 /proc/uptime"))
+            # Stopped, so that it has not put it right before that is looked at.
+            limit = node.path(node.service, "memory.swap.max")
+            stopped = f"kill -STOP {node.agent.pid}; systemctl daemon-reload; cat {limit}; kill -CONT {node.agent.pid}"
+            opened, begun = node.guest.sh(f"{stopped}; cut -d' ' -f1 /proc/uptime").split()
+            assert opened == "max"
             node.service.wait_for("memory.swap.max", "0")
-            took.append(float(node.guest.sh("cut -d' ' -f1 /proc/uptime")) - begun)
+            took.append(float(node.guest.sh("cut -d' ' -f1 /proc/uptime")) - float(begun))
         node.batch.wait_for("memory.swap.max", bounds)
         page = node.until(dedicated, "the device is known to be dedicated again")
     print(f"closed again after {took} s")
@@ -208,8 +210,9 @@ def test_what_is_back_in_memory_is_not_offloaded(node: Node) -> None:
     with node.holding(node.batch, 80, 0), node.enforcing(ratio=1.5, podFloor="1Gi"):
         node.service.wait_for("memory.swap.max", "0")
         node.until(lambda page: "floor" in paused(page), "the pod is known")
-        node.paging("reclaim", node.batch.slice_path, str(48 * MIB))
-        node.until(lambda page: offloaded(page) > 0 or asked(page) == 0, "it is out")
+        # Else some of it may be back, and go again, before as much has gone as is asked for: twice of the same page.
+        with node.frozen(node.batch):
+            node.paging("reclaim", node.batch.slice_path, str(48 * MIB))
         page = node.until(
             lambda page: page.value("plimsoll_overcommit_swap_cached_bytes") > 32 * MIB and offloaded(page) < REST,
             "it is back",
@@ -239,7 +242,7 @@ def test_a_pod_deleted_during_a_reclaim(node: Node) -> None:
         node.batch.wait()
         with node.holding(node.batch, 16, 64):
             node.reclaiming()
-    assert outcomes <= {"ok", "busy", "held", "gone"}
+    assert outcomes <= {"ok", "busy", "held", "gone", "exceeded"}
 
 
 def test_killed_during_a_reclaim(node: Node) -> None:

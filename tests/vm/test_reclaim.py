@@ -12,6 +12,7 @@ import pytest
 from tests.vm.agent import Agent
 from tests.vm.image import Image
 from tests.vm.machine import Machine
+from tests.vm.offloading import off
 from tests.vm.pods import Pod
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
@@ -21,7 +22,7 @@ ROOT = "kubepods.slice"
 SWAP = "/dev/disk/by-id/virtio-plimsoll-swap"
 SECOND = "/dev/disk/by-id/virtio-plimsoll-data"
 LABEL = "plimsoll"
-WARM_SECONDS = "1.5"
+WARM_SECONDS = 1.5
 # Long enough for every warm page to be used in each, on an emulated processor that others use, too.
 INTERVAL = 10
 
@@ -62,10 +63,7 @@ class Node:
     @contextmanager
     def holding(self, pod: Pod, hot: int, warm: int, cold: int) -> Iterator[None]:
         """While inside, the pod has so many MiB of each."""
-        with pod.load(str(hot), str(warm), str(cold), WARM_SECONDS, program="parts.py"):
-            whole = (hot + warm + cold) * MIB
-            path = f"/sys/fs/cgroup/{pod.slice_path}/memory.current"
-            self.guest.sh(f"until [ $(cat {path}) -ge {whole} ]; do sleep 0.2; done", timeout=120)
+        with pod.parts(hot, warm, cold, WARM_SECONDS):
             yield
 
 
@@ -147,7 +145,7 @@ def test_a_second_device_is_seen(node: Node) -> None:
     """Another active device with room: low-priority memory may go there; dedicated again when it is off."""
     assert node.paging("on", SECOND)["outcome"] == "ok"
     seen = node.sample()
-    assert node.paging("off", SECOND, "0")["outcome"] == "ok"
+    assert off(node.paging, SECOND) == "ok"
     assert (seen["dedicated"], seen["reasons"]) == (False, ["other-device"])
     assert node.sample()["dedicated"] is True
 
@@ -170,10 +168,7 @@ def test_swapoff_is_refused_without_room(node: Node) -> None:
         node.paging("reclaim", node.batch.slice_path, str(32 * MIB))
         refused = node.paging("off", f"LABEL={LABEL}", str(1 << 40))
         assert node.number(node.batch, "memory.swap.current") > 16 * MIB
-        # Two seconds of a processor that others use may not do: what came back by then stays, and it is asked again.
-        done = node.paging("off", f"LABEL={LABEL}", str(64 * MIB))
-        while done["outcome"] == "busy":
-            done = node.paging("off", f"LABEL={LABEL}", str(64 * MIB))
+        done = off(node.paging, f"LABEL={LABEL}", 64 * MIB)
         assert node.number(node.batch, "memory.swap.current") == 0
     seen = node.sample()
     again = node.paging("on", f"LABEL={LABEL}")

@@ -10,7 +10,7 @@ import pytest
 from tests.vm.agent import CONFIG
 from tests.vm.image import Image
 from tests.vm.machine import Machine
-from tests.vm.offloading import MIB, SECOND, SWAP, Node
+from tests.vm.offloading import MIB, SECOND, SWAP, Node, off
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
@@ -90,10 +90,10 @@ def test_on_by_a_container_that_is_gone(node: Node, what: str) -> None:
     roles = {node.batch.slice_path: "allowed", node.service.slice_path: "closed"}
     seen = node.paging("sample", what, ROOT, json.dumps(roles))
     again = node.paging("on", what)
-    off = node.paging("off", what, "0")
-    print(line, seen, again, off)
+    gone = off(node.paging, what)
+    print(line, seen, again)
     assert line[0] not in (what, mount)
     assert (seen["active"], seen["device_path"]) == (True, what)
     assert again["outcome"] == "unchanged"
-    assert off["outcome"] == "ok"
+    assert gone == "ok"
     assert used(node) == []

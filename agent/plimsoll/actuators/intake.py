@@ -77,7 +77,7 @@ class Intake:
             if waiting is not None:
                 tick.results.append(waiting)
                 return
-        found = self._look(write, holding, tick)
+        found = self._look(write, holding, tick, settled=holding is not None and holding.settled(write))
         if found is None:
             return
         spec = KNOBS[write.knob]
@@ -199,9 +199,17 @@ class Intake:
                 return Result(write, Outcome.DRIFTED, holding.stands, holding.stands)
         return self._standing.held_back(write, now)
 
-    def _look(self, write: Write, holding: Holding | None, tick: Tick) -> Look | None:
-        """What stands there; ``None`` when nothing can be done, which is then in the results."""
+    def _look(self, write: Write, holding: Holding | None, tick: Tick, *, settled: bool = False) -> Look | None:
+        """
+        What stands there; ``None`` when nothing can be done, which is then in the results.
+
+        ``settled``: it is looked at in its turn, and there is nothing to be done as far as is known.
+        """
         found = self._exchange.look(*write.key)
+        if found.outcome is Outcome.BUSY and settled and holding is not None:
+            # The kernel does not show it for now. That is no trouble of a write that is not needed.
+            tick.results.append(Result(write, Outcome.UNCHANGED, holding.stands, holding.stands))
+            return None
         if found.outcome is Outcome.OK:
             if holding is not None and holding.identity != found.identity:
                 # Removed and made again under the same name: nothing is carried over.

@@ -65,7 +65,8 @@ def _closed(host: HostFs) -> Absence | None:
 
 def _used(host: HostFs) -> Absence | None:
     outcome, standing = Kdamonds(host).standing()
-    if outcome is not Outcome.OK:
+    # Busy: whose they are is not shown for now, how many there are is.
+    if outcome is not Outcome.OK and not (outcome is Outcome.BUSY and standing):
         return Absence(reason_of(outcome), f"/{COUNT} cannot be read: {outcome.value}.", _OTHERWISE)
     # As many as ours without our mark are ours, too, a moment after we were killed; else they are refused later.
     if standing not in (NONE, CLAIMED, UNMARKED):

@@ -64,9 +64,10 @@ def cold(host: HostFs, hierarchies: Hierarchies, path: str, interval: str, passe
     due = time.monotonic()
     for _ in range(int(passes)):
         time.sleep(max(0.0, due - time.monotonic()))
-        due = time.monotonic() + seconds
+        now = time.monotonic()
+        due = now + seconds
         begun = time.process_time()
-        memory.advance(time.monotonic())
+        memory.advance(now)
         found.append([memory.cold("pod"), time.process_time() - begun])
     return {"outcome": memory.outcome, "passes": found}
 

@@ -1,7 +1,8 @@
 """
 Runs in the guest: holds memory of which it is known how much is in use. Ends when it is killed.
 
-    parts.py HOT WARM COLD WARM_SECONDS     MiB that are used twice a second, every so many seconds, and never again
+    parts.py HOT WARM COLD WARM_SECONDS [READY]     MiB that are used twice a second, every so many seconds, and never
+                                                    again; READY: a file that is made when all of it is there
 
 Each part is private anonymous memory with data that is not zeros and no huge pages.
 """
@@ -30,6 +31,9 @@ def part(mebibytes: str) -> mmap.mmap:
 def main() -> None:
     hot, warm, cold = (part(each) for each in sys.argv[1:4])
     period = float(sys.argv[4])
+    for ready in sys.argv[5:]:
+        with open(ready, "w"):
+            pass
     due = time.monotonic()
     while True:
         # Reading one byte of each page, in C.

@@ -28,6 +28,7 @@ SLOTS = 12
 # How long the agent may take to let go of what is gone: it observes every second.
 QUIET_SECONDS = 60.0
 LOOK_SECONDS = 0.5
+LOOKS = 5
 
 
 class Agent:
@@ -50,13 +51,21 @@ class Agent:
             time.sleep(LOOK_SECONDS)
         return page
 
+    def descriptors(self) -> int:
+        """Those that are kept: some are open for a moment."""
+        counts = []
+        for _ in range(LOOKS):
+            counts.append(len(os.listdir(f"/proc/{self._process}/fd")))
+            time.sleep(0.1)
+        return min(counts)
+
     def uses(self) -> dict[str, int]:
         """What it holds now. Memory is in KiB, of its own: what it shares with a file is the kernel's to drop."""
         proc = f"/proc/{self._process}"
         with open(f"{proc}/status") as file:
             status = dict(line.split(":", 1) for line in file)
         return {
-            "descriptors": len(os.listdir(f"{proc}/fd")),
+            "descriptors": self.descriptors(),
             "threads": int(status["Threads"]),
             "memory": int(status["RssAnon"].split()[0]),
             "journal": os.stat(f"{STATE}/journal").st_size,

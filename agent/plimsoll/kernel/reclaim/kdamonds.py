@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from plimsoll.kernel.hostfs import Directory, HostFs
-from plimsoll.model.kdamonds import CLAIMED, NONE, OWNER, WORKERS
+from plimsoll.model.kdamonds import CLAIMED, NONE, OWNER, UNMARKED, WORKERS
 from plimsoll.model.outcome import Outcome, outcome_of
 
 FOLDER = "sys/kernel/mm/damon/admin/kdamonds"
@@ -73,8 +73,8 @@ class Kdamonds:
         """
         How many there are and, where it is there, our mark: as in ``model/kdamonds.py``.
 
-        BUSY while the kernel is at work on any of them: kernels that protect the paths of filters (6.16, and stable
-        ones since) do not show them meanwhile, and a mark that is not shown may well be ours.
+        BUSY, and only how many, while the kernel is at work on any of them: kernels that protect the paths of filters
+        (6.16, and stable ones since) do not show them meanwhile, and a mark that is not shown may well be ours.
         """
         reading = self._host.read(COUNT)
         count = (reading.text() or "").strip()
@@ -82,7 +82,7 @@ class Kdamonds:
             return (Outcome.MALFORMED if reading.outcome is Outcome.OK else reading.outcome), ""
         mark = self._host.read(_MARK)
         if mark.outcome not in (Outcome.OK, Outcome.MISSING, Outcome.GONE):
-            return mark.outcome, ""
+            return mark.outcome, count
         return Outcome.OK, f"{count} {OWNER}" if (mark.text() or "").strip() == OWNER else count
 
     @property
@@ -124,6 +124,10 @@ class Kdamonds:
             answer = self.off(number)
             if answer[0] is not Outcome.OK:
                 return answer
+        # Their number has but one file for everybody: at least nobody took them while ours were stopped.
+        outcome, now = self.standing()
+        if (outcome, now) != (Outcome.OK, found):
+            return (Outcome.HELD if outcome is Outcome.OK else outcome), 0
         return self._host.write(COUNT, f"{NONE}\n".encode("ascii"))
 
     def running(self, number: int) -> bool | None:
@@ -179,7 +183,7 @@ class Kdamonds:
 
     def _blank(self) -> bool:
         """Whether they are as :meth:`claim` leaves them when it is killed: as many, and nothing in any worker."""
-        if self.standing()[1] != str(WORKERS + 1):
+        if self.standing() != (Outcome.OK, UNMARKED):
             return False
         files = (f"{FOLDER}/{number}/contexts/nr_contexts" for number in range(WORKERS))
         return all(self._host.read(each).data == b"0\n" for each in files)

@@ -181,9 +181,14 @@ class GroupFiles:
         self._reader = reader
         self._scope = scope
 
-    def of_pod(self, path: str, roots: Sequence[str]) -> Group:
-        """A pod's cgroup. ``roots``: the kubelet's, which tell which hierarchy serves the pods."""
-        group = Group(path, self._reader)
+    def of_pod(self, path: str, roots: Sequence[str], known: Group | None = None) -> Group:
+        """
+        A pod's cgroup. ``roots``: the kubelet's, which tell which hierarchy serves the pods.
+
+        ``known``: the same one, opened before; it is given what it lacked then. Files come with controllers, and with
+        ``cgroup.pressure``, when somebody turns them on.
+        """
+        group = Group(path, self._reader) if known is None else known
         self._add_pressure(group, roots)
         self._add_cpu(group, roots, usage=self._scope.cpu_usage)
         self._add(group, roots, "memory.usage")
@@ -196,9 +201,9 @@ class GroupFiles:
                 self._add(group, roots, name)
         return group
 
-    def of_container(self, path: str, roots: Sequence[str]) -> Group:
-        """A container's."""
-        group = Group(path, self._reader)
+    def of_container(self, path: str, roots: Sequence[str], known: Group | None = None) -> Group:
+        """A container's, likewise."""
+        group = Group(path, self._reader) if known is None else known
         self._add_pressure(group, roots, psi=self._scope.containers)
         # A container's quota throttles its pod: the sum needs it even where containers are not shown.
         self._add_cpu(group, roots, usage=False)
@@ -216,6 +221,8 @@ class GroupFiles:
             self._add(group, roots, "cpu.usage")
 
     def _add(self, group: Group, roots: Sequence[str], name: str, keys: tuple[str, ...] = ()) -> None:
+        if group.has(name):
+            return
         location = self._hierarchies.locate(name, (*roots, group.path))
         if location is None or not location.directory.exists(f"{group.path}/{location.file}"):
             # Not on this kernel; a look in vain on every tick would cost more than reading the others.

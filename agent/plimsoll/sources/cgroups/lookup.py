@@ -117,8 +117,8 @@ class Lookup:
         if tracked.group is None or tracked.inode != found.inode or tracked.group.path != found.path:
             tracked.release()
             tracked.inode = found.inode
-            tracked.group = self._files.of_pod(found.path, roots)
             tracked.kubelet_root = next((root for root in roots if found.path.startswith(f"{root}/")), None)
+        tracked.group = self._files.of_pod(found.path, roots, tracked.group)
         tracked.state = CgroupState.FOUND
         self._scan_containers(tracked, found.path, roots)
         tracked.knobs = self._knobs(found.path)
@@ -133,8 +133,7 @@ class Lookup:
             tracked.containers.pop(gone).close()
             tracked.throttle.bury(gone)
         for each, path in present.items():
-            if each not in tracked.containers:
-                tracked.containers[each] = self._files.of_container(path, roots)
+            tracked.containers[each] = self._files.of_container(path, roots, tracked.containers.get(each))
         tracked.container_cgroups = tuple(present.values())
 
     def _knobs(self, path: str) -> dict[Knob, str]:

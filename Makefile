@@ -47,7 +47,7 @@ COVERAGE_FLOOR ?= 85
 E2E_PROCESSES ?= 2
 
 e2e: $(STAMPS)/dev ## Stock kernels and a real kubelet in guests, a real kube-apiserver (root, Debian packages, Go)
-	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadscope --no-loadscope-reorder --timeout=900 -p no:randomly --durations=25 $(TEST_ARGS) tests
+	$(BIN)/python -m pytest -m "vm or cluster" -n $(E2E_PROCESSES) --dist loadscope --no-loadscope-reorder --timeout=1500 -p no:randomly --durations=25 $(TEST_ARGS) tests
 
 # CLUSTER_ARGS=--driver=cgroupfs: the other cgroup driver.
 cluster: $(STAMPS)/dev ## A whole cluster, its node in a guest, until Ctrl-C; prints its KUBECONFIG (root, Debian packages, Go)

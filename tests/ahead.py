@@ -6,6 +6,8 @@ For the conftest.py files, which say what is made for which fixture. Makes nothi
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 
 import pytest
 
+TRIES = 3
+PAUSE_SECONDS = 15.0
 _made = pytest.StashKey[dict[str, Any]]()
 
 
@@ -39,10 +43,20 @@ def make_ahead(
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         for fixture, maker in makers.items():
             if fixture in wanted:
-                try:
-                    results[fixture] = maker()
-                except failure as error:
-                    results[fixture] = error
+                results[fixture] = _try(maker, failure)
+
+
+def _try(maker: Callable[[], object], failure: type[Exception] | tuple[type[Exception], ...]) -> object:
+    """What it makes, or its last failure: a mirror that hiccups is asked again, for what takes half an hour to use."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            return maker()
+        except failure as error:
+            if attempt == TRIES:
+                return error
+            print(f"[tests] try {attempt} of {TRIES}: {error}", file=sys.stderr, flush=True)
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("not tried at all")
 
 
 def made(request: pytest.FixtureRequest, fixture: str) -> Any:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,19 +31,28 @@ def cache() -> Path:
 def kept(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder for this key, filled by ``build`` if there is none. Safe against a second build at the same time."""
     place = cache() / "vm" / f"{kind}-{key}"
-    if place.exists():
+    try:
         os.utime(place)
+    except FileNotFoundError:
+        pass  # there is none, or none any more
+    else:
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(place.parent / ".lock"):
         if not place.exists():
-            unfinished = place.parent / f".{kind}.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
+            for left in place.parent.glob(f".{kind}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+            # A name of its own: what a build that was killed has begun may still write to its folder.
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{kind}.", dir=place.parent))
+            unfinished.chmod(0o755)
             say(f"making {kind}; it is kept in {place}")
             started = time.monotonic()
-            build(unfinished)
-            unfinished.rename(place)  # it is there whole or not at all
+            try:
+                build(unfinished)
+                unfinished.rename(place)  # it is there whole or not at all
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
             say(f"made {kind} in {time.monotonic() - started:.0f} s")
             made = sorted(place.parent.glob(f"{kind}-*"), key=lambda each: each.stat().st_mtime)
             for unused in made[:-KEPT]:

@@ -24,7 +24,7 @@ def command(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[st
     return done
 
 
-def until(condition, what: str, seconds: float = 60):
+def until(condition, what: str, seconds: float = 200):
     """Wait for a condition; the deadline only bounds a failure."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

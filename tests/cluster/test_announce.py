@@ -25,7 +25,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.running import until
 from tests.telling import BOTH, BRISK, CONDITION, CONDITIONS, EVENTS, MESSAGE, REASON, Telling, note
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 # Of errors these tests say that there are none: a busy machine is not to make one.
 PATIENT = Timing(connect=60.0)

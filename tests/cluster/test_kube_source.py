@@ -21,7 +21,7 @@ from tests.cluster.api import Api
 from tests.cluster.control_plane import ControlPlane
 from tests.following import Following
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 PATIENCE = 120.0
 # As in production, but with less patience between attempts: the tests wait for them. Of errors most of them say that

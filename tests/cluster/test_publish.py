@@ -21,7 +21,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installed import installed
 from tests.running import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 NODE, OTHER = "node-1", "node-2"
 CONFIG = {"overcommit": {"mode": "enforce", "ratio": 2.0, "swapDevice": "/dev/vdb", "publish": True}}

@@ -20,7 +20,7 @@ from plimsoll.sources.kube.timing import Timing
 from tests.cluster.control_plane import ControlPlane
 from tests.running import PROGRAM
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 DAEMON_SETS = "/apis/apps/v1/namespaces/default/daemonsets"
 MERGE = "application/merge-patch+json"

@@ -7,12 +7,15 @@ Kubernetes, if it has one, is touched. Nothing is in them and no limit is set.
 
 from __future__ import annotations
 
-import os
+import errno
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
+
+from tests.running import until
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -32,16 +35,29 @@ def parent() -> Iterator[str]:
         yield name
     finally:
         for hierarchy in hierarchies():
-            # Only a runtime that ran makes it.
+            # Only a runtime that ran makes it, and it may leave its container's for a moment.
             if (hierarchy / name).exists():
-                (hierarchy / name).rmdir()
+                until(partial(_removed, hierarchy / name), f"{name} removed from {hierarchy}")
+
+
+def _removed(cgroup: Path) -> bool:
+    """Whether it is gone, with all below it."""
+    try:
+        for each in sorted(cgroup.rglob("*/"), reverse=True):
+            each.rmdir()
+        cgroup.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 class Kubepods:
     """A context manager; the cgroups are gone afterwards."""
 
     def __init__(self, uid: str) -> None:
-        self._pod = f"plimsoll-test-{os.getpid()}/kubepods/besteffort/pod{uid}"
+        self._pod = f"plimsoll-test-{uuid.uuid4().hex[:8]}/kubepods/besteffort/pod{uid}"
         self.hierarchies = hierarchies()
 
     def __enter__(self) -> Self:

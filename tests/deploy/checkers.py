@@ -75,17 +75,17 @@ def checkov_python() -> Path:
 
 
 def _install(folder: Path) -> None:
-    _run([sys.executable, "-m", "venv", str(folder)])
+    _run([sys.executable, "-m", "venv", str(folder)], seconds=None)
     # --no-deps: the lock is complete, and hashes are required for everything in it.
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    _run([str(folder / "bin/python"), "-m", "pip", "install", *options, "--requirement", str(LOCK)])
+    _run([str(folder / "bin/python"), "-m", "pip", "install", *options, "--requirement", str(LOCK)], seconds=None)
 
 
-def _run(command: list[str], *, failed: int = 0) -> str:
+def _run(command: list[str], *, failed: int = 0, seconds: float | None = SECONDS) -> str:
     """What a program prints; ``failed``: another exit code it has when it has found something."""
     # Nothing is looked up elsewhere: no platform of the maker's, no key of a developer's.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CKV", "BC_", "PRISMA"))}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=environment)
     if done.returncode not in (0, failed):
         raise CheckerError(f"{command[:3]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -10,9 +10,11 @@ from tests.ahead import made, make_ahead
 from tests.cluster.api import ApiError
 from tests.cluster.build import BuildError, build, build_each
 from tests.cluster.control_plane import PROGRAMS, ControlPlane
+from tests.deploy.checkers import CheckerError, checkov_python
 from tests.deploy.image import ImageError, image
 from tests.deploy.monitoring import custom_resources
 from tests.deploy.node import Node, installed
+from tests.deploy.openshift import constraint_fields
 from tests.reports import shown_when_failing
 from tests.running import until
 
@@ -20,8 +22,14 @@ pytest_runtest_makereport = shown_when_failing("cluster", ControlPlane, "control
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    makers = {"cluster": lambda: build_each(*PROGRAMS), "helm": lambda: build("helm"), "agent_image": image}
-    make_ahead(session, __file__, makers, (BuildError, ImageError))
+    makers = {
+        "cluster": lambda: build_each(*PROGRAMS),
+        "helm": lambda: build("helm"),
+        "agent_image": image,
+        "checkers": lambda: (build_each("kube-score", "kubeconform"), checkov_python()),
+        "foreign_kinds": lambda: (custom_resources(), constraint_fields()),
+    }
+    make_ahead(session, __file__, makers, (BuildError, ImageError, CheckerError, ValueError))
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +43,18 @@ def agent_image(request: pytest.FixtureRequest) -> str:
     """The identity of the agent's image."""
     identity: str = made(request, "agent_image")
     return identity
+
+
+@pytest.fixture(scope="session")
+def checkers(request: pytest.FixtureRequest) -> None:
+    """Other people's checkers are there: see checkers.py."""
+    made(request, "checkers")
+
+
+@pytest.fixture(scope="session")
+def foreign_kinds(request: pytest.FixtureRequest) -> None:
+    """The modules that define others' kinds are there: see monitoring.py and openshift.py."""
+    made(request, "foreign_kinds")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +73,7 @@ def node(agent_image: str, cluster: ControlPlane, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def server(cluster: ControlPlane) -> ControlPlane:
+def server(cluster: ControlPlane, foreign_kinds: None) -> ControlPlane:
     """With the Prometheus operator's kinds, and the namespaces that everything goes to."""
     for name in ("plimsoll", "monitoring"):
         cluster.namespace(name)

@@ -7,9 +7,9 @@ mounts (container.py), its account's real token, and a cgroup of the running ker
 
 from __future__ import annotations
 
-import os
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,8 +80,6 @@ def installed(
     """Install the chart and run its pod here until the end of the block; ``config`` besides what tests need."""
     port = Port()
     address = f"127.0.0.1:{port.number}"
-    # Ours until now; the agent has no SO_REUSEPORT.
-    port.close()
     values = {"config": {**CONFIG, **(config or {}), "http": {"listen": address}}}
     kubeconfig = cluster.kubeconfig(folder / "kubeconfig")
     helm(
@@ -105,7 +103,9 @@ def installed(
     (container,) = template["spec"]["containers"]
     with Kubepods(uid) as cgroups, parent() as place:
         arguments = command(template["spec"], agent_image, volumes, environment, place)
-        with Container(f"plimsoll-test-{os.getpid()}", [*arguments, *container["args"]]) as running:
+        # Ours until now; the agent has no SO_REUSEPORT.
+        port.close()
+        with Container(f"plimsoll-test-{uuid.uuid4().hex[:8]}", [*arguments, *container["args"]]) as running:
             found = Node(cluster, kubeconfig, values, template["spec"], volumes, running, cgroups, address)
             try:
                 until(lambda: _answers(found, "/readyz"), "ready")

@@ -19,8 +19,8 @@ from tests.process import Process
 from tests.promql import Promql
 
 RULES = CHART / "files/rules.yaml"
-START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+START_SECONDS = 300.0
+STOP_SECONDS = 60.0
 
 
 class Prometheus:

@@ -165,8 +165,9 @@ class LivingNode:
         read.
         """
         state = self._root / "run/plimsoll"
-        (state / "journal").unlink()
+        # In its way first: a journal that is not there is made anew.
         (state / "journal.new").mkdir()
+        (state / "journal").unlink()
         (self._folder / "plimsoll.yaml").write_text("{")
         self._api.stop()
 

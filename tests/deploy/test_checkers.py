@@ -11,9 +11,10 @@ from tests.deploy.conform import write_schemas
 from tests.deploy.exemptions import EXEMPTIONS
 from tests.deploy.helm import CHART, Json, hooks, only, render, render_text
 from tests.deploy.made import MANIFESTS
+from tests.deploy.monitoring import custom_resources
+from tests.running import until
 
-# Making checkov's environment takes a minute, once.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500), pytest.mark.usefixtures("checkers")]
 
 DOCKERFILE = CHART.parents[2] / "Dockerfile"
 # Everything there is, without what makes the pods privileged: a capability would not be seen any more.
@@ -133,7 +134,19 @@ def test_a_bad_object_would_be_found(rendered, tmp_path):
 def schemas(server, tmp_path_factory):
     """Of the API server of the tests, the Prometheus operator's kinds among them."""
     folder = tmp_path_factory.mktemp("schemas")
-    assert write_schemas(server.request("GET", "/openapi/v2"), folder) > 100
+    # What it says of a kind that was just made follows a moment after the kind is served.
+    wanted = {definition["spec"]["names"]["kind"] for definition in custom_resources()}
+
+    def told() -> bool:
+        document = server.request("GET", "/openapi/v2")
+        known = {
+            each["kind"]
+            for definition in document["definitions"].values()
+            for each in definition.get("x-kubernetes-group-version-kind", ())
+        }
+        return wanted <= known and write_schemas(document, folder) > 100
+
+    until(told, "every kind has its schema")
     return folder
 
 

@@ -17,7 +17,7 @@ from tests.cluster.api import ApiError
 from tests.cluster.control_plane import ControlPlane
 from tests.deploy.cgroups import parent
 from tests.deploy.container import PodVolumes, command
-from tests.deploy.helm import CHART, HelmError, helm, one
+from tests.deploy.helm import CHART, SECONDS, HelmError, helm, one
 from tests.deploy.image import podman
 from tests.deploy.node import NAMESPACE, NODE, Node, installed, until_metric
 from tests.running import until
@@ -89,7 +89,7 @@ def test_a_clean_up_that_failed_leaves_its_job(cluster, tmp_path):
         status = {"status": {"startTime": NOW, "failed": 3, "conditions": failed}}
         cluster.request("PATCH", f"{JOB}/status", status, content_type=MERGE)
         with pytest.raises(HelmError, match="plimsoll-cleanup"):
-            uninstall.result(60)
+            uninstall.result(SECONDS)
 
     def left():
         return [
@@ -141,7 +141,7 @@ def test_nothing_is_left_by_an_agent_that_was_killed(agent_image, cluster, tmp_p
         ]
         status = {"status": {"startTime": NOW, "completionTime": NOW, "succeeded": 1, "conditions": done}}
         cluster.request("PATCH", f"{JOB}/status", status, content_type=MERGE)
-        uninstall.result(60)
+        uninstall.result(SECONDS)
 
         assert said.splitlines() == [
             "conditions taken away from 1 pods",

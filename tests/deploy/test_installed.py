@@ -47,8 +47,8 @@ def test_the_pods_of_the_node_are_measured(node):
     assert node.get("/healthz")[0] == 200
     until_metric(node, lambda value: value == 1, "plimsoll_pod_info", namespace="default", pod="shop", state="found")
     assert node.metric("plimsoll_pod_memory_bytes", pod="shop") is not None
-    assert node.metric("plimsoll_source_up", source="api-server") == 1
-    assert node.metric("plimsoll_source_up", source="kernel") == 1
+    for source in ("api-server", "kernel"):
+        until_metric(node, lambda value: value == 1, "plimsoll_source_up", source=source)
     assert node.metric("plimsoll_build_info", native="true") == 1
 
 

@@ -10,7 +10,7 @@ import yaml
 from tests.deploy.helm import CHART, helm, hooks, installed, one, only, render
 from tests.deploy.openshift import constraint_fields
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("helm", "foreign_kinds")]
 
 # What each feature adds to nothing. Whoever adds a feature adds its row here and in docs/security.md.
 OBSERVE = {

@@ -10,6 +10,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import pytest
+from tests import ahead
 from tests.ahead import made, make_ahead
 from tests.reports import shown_when_failing
 
@@ -23,12 +24,20 @@ class Said(RuntimeError):
 class Unmade(RuntimeError):
     pass
 
+ahead.PAUSE_SECONDS = 0
+mishaps = [Unmade("the wind is against it")] * (ahead.TRIES - 1)
+
+def launched():
+    if mishaps:
+        raise mishaps.pop()
+    return "a ship"
+
 def unmade():
     print("asked for paper")
     raise Unmade("no paper here")
 
 def pytest_collection_finish(session):
-    make_ahead(session, __file__, {"ship": lambda: "a ship", "paper": unmade, "unwanted": lambda: 1 / 0}, Unmade)
+    make_ahead(session, __file__, {"ship": launched, "paper": unmade, "unwanted": lambda: 1 / 0}, Unmade)
 
 @pytest.fixture
 def ship(request):
@@ -64,7 +73,10 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_makes_what_is_asked_for_and_nothing_else(run) -> None:
-    """A maker runs for a fixture that a test names, with its output shown; the one that nobody names would fail."""
+    """
+    A maker runs for a fixture that a test names, with its output shown, again if it failed; the one that nobody names
+    would fail.
+    """
     result = run("def test_a(ship): assert ship == 'a ship'\ndef test_b(paper): pass\ndef test_c(): pass")
 
     result.assert_outcomes(passed=2, errors=1)

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.overcommit.guest_run import Load, Terms, build, run
 from tests.vm.image import Image
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 # Nearly all of it is cold, so that a law that takes much has no reason to stop.
 TERMS = Terms(Load(hot=4, warm=2, cold=80, warm_seconds=5.0, rate=100.0, flip=2), marks=(1.0,), after=0.3)

@@ -12,7 +12,7 @@ from tests.vm.image import Image
 from tests.vm.machine import CGROUP_HYBRID, CGROUP_V1, Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 CONTROLLERS = ("cpu,cpuacct", "memory", "blkio", "pids")

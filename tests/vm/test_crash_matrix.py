@@ -12,7 +12,7 @@ from tests.vm.image import Image
 from tests.vm.machine import CGROUP_V1, Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 # A point takes two to three seconds where the processor is emulated.
 POINT_SECONDS = 15

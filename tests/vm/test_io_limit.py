@@ -11,7 +11,7 @@ from tests.vm.image import Image
 from tests.vm.machine import CGROUP_V1, Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 ENFORCE = f"pressure: {{interval: 1s}}\nhttp: {{listen: 127.0.0.1:{PORT}}}\nioLimit: {{mode: enforce}}\n"

@@ -17,7 +17,7 @@ from tests.vm.image import Image
 from tests.vm.isst.emulator import DEVICE, KERNEL_ARGUMENTS, SECONDS, Emulator, processor
 from tests.vm.machine import Machine, ScriptError
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 PLATFORM, PHY_ID, IO, MBOX, MSR = 0x8008FE00, 0xC008FE01, 0x4008FE02, 0xC008FE03, 0xC008FE04
 COUNT, POWER, PARAM, ASSOC = 0x8008FE05, 0xC008FE06, 0xC008FE07, 0xC008FE08

@@ -24,7 +24,7 @@ from tests.vm.isst.emulator import KERNEL_ARGUMENTS, SECONDS, Emulator, Register
 from tests.vm.isst.tool import tool
 from tests.vm.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 # Model and stepping. The tool takes its generation from the driver's answer, but by the processor whether classes of
 # service are in the mailbox or in memory; its ioctls are the same on every other model.

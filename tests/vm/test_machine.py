@@ -13,7 +13,7 @@ import pytest
 from tests.vm.image import Image
 from tests.vm.machine import BOOTS, GuestError, Machine, ScriptError
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.offloading import MIB, SECOND, SERIAL, SWAP, Node, asked, offloaded, paused, pending, ticks
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 SWAP_MIB = 128
 # deviceFloor: a fifth of the device stays free.

@@ -8,7 +8,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.offloading import SERIAL, Node, asked, paused, ticks
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 
 def test_a_device_in_use_is_pulled_out(guest_image: Image) -> None:

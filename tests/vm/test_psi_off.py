@@ -10,7 +10,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 PSI = ("psi-cpu", "psi-memory", "psi-io", "psi-irq")
 

@@ -15,7 +15,7 @@ from tests.vm.machine import Machine
 from tests.vm.offloading import off
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 MIB = 1 << 20
 ROOT = "kubepods.slice"

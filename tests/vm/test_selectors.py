@@ -11,7 +11,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.offloading import MIB, Node, offloaded, paused, ticks
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 HOT, COLD = 64, 128
 # Ageing passes are a minute apart and three of them are needed; what a node can do is looked at every minute.

@@ -13,7 +13,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 SECONDS = 25
 # What the kubelet makes of the chart's requests and limit, and of the priority class system-node-critical.

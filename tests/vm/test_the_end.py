@@ -12,7 +12,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 ALL = 250
 # The kubelet gives thirty. The agent takes ten of them at most for putting back, and says what is left then.

@@ -13,7 +13,7 @@ from tests.vm.image import Image
 from tests.vm.machine import Machine
 from tests.vm.pods import Pod
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1500)]
 
 ROUNDS = 5
 ROUND_SECONDS = 6

@@ -22,7 +22,7 @@ from tests.deploy.simulated import Fleet
 
 DOCS = CHART.parents[2] / "docs/dashboards"
 SECONDS = 120.0
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 STEP_SECONDS = 0.1
 
 # One pod, so that its lines can be told apart.

@@ -70,7 +70,9 @@ class PowerMeter:
 
     def read(self) -> Mapping[int, float]:
         """Since the last reading; nothing the first time, and none of a package one of whose counters is new."""
-        now, zones = self._clock(), read_energy(self._host)
+        begun, zones = self._clock(), read_energy(self._host)
+        # The middle: whoever is held up on one side of the reading would share out a longer time's energy to a shorter.
+        now = (begun + self._clock()) / 2
         before, self._before = self._before, (now, {each.zone: each for each in zones})
         if before is None or now <= before[0]:
             return {}

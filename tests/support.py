@@ -135,3 +135,13 @@ def pod_json(pod: Pod, node: str) -> dict[str, object]:
             ],
         },
     }
+
+
+def is_kept(client):
+    """Whether the server has not ended this connection; it has said nothing on it."""
+    client.setblocking(False)
+    try:
+        client.recv(1)
+    except BlockingIOError:
+        return True
+    return False

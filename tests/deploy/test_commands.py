@@ -241,10 +241,10 @@ def test_what_an_agent_serves(stage):
 def test_record_and_replay(stage):
     """A day is recorded, told, and compared with itself; a moment likewise, and one that was recorded long ago."""
     shell, more = stage.shell, ("--kubeconfig", stage.kubeconfig, *stage.here)
+    before = stage.knobs()
     with shell.start(
         "plimsoll run  --record day.jsonl.gz …", ("--listen", "127.0.0.1:0"), **{"…": " ".join(map(str, more))}
     ) as agent:
-        before = stage.knobs()
         address(agent)
         until(lambda: stage.knobs() != before, "a low-priority pod to give way")
         assert agent.end(signal.SIGTERM) == 0

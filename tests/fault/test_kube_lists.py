@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,21 @@ def relist(exchange: Exchange) -> None:
     """A watch that makes the source list again."""
     exchange.stream()
     exchange.raw(RELIST)
+
+
+class Told:
+    """A watch that makes the source list again as soon as it is told to."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+
+    def __call__(self, exchange: Exchange) -> None:
+        exchange.stream()
+        self._told.wait(60)
+        exchange.raw(RELIST)
+
+    def tell(self) -> None:
+        self._told.set()
 
 
 def pod_list(*items: object, version: str = "7", **metadata: str) -> dict[str, Any]:
@@ -102,9 +118,11 @@ def confirmations(today: Day) -> list[str | None]:
 
 def test_f24_an_empty_list_is_not_believed_without_confirmation(tmp_path: Path) -> None:
     """A cache that has just started answers with nothing: etcd is asked, still has the pods, and they stay."""
-    with day(tmp_path, *MANY, lists=(None, answer(pod_list())), watches=(relist,)) as today:
+    again = Told()
+    with day(tmp_path, *MANY, lists=(None, answer(pod_list())), watches=(again,)) as today:
         today.until_names(*MANY)
         before = today.now().pods
+        again.tell()
         today.until_watching(2)
         today.until(lambda: today.now().state.ok, "ok")
         after = today.now()
@@ -116,8 +134,10 @@ def test_f24_an_empty_list_is_not_believed_without_confirmation(tmp_path: Path) 
 
 def test_f24_a_confirmed_empty_list_is_believed(tmp_path: Path) -> None:
     """A drained node: etcd says the same as the cache."""
-    with day(tmp_path, *MANY, lists=(None, answer(pod_list()), answer(pod_list())), watches=(relist,)) as today:
+    again = Told()
+    with day(tmp_path, *MANY, lists=(None, answer(pod_list()), answer(pod_list())), watches=(again,)) as today:
         today.until_names(*MANY)
+        again.tell()
         today.until_names()
 
         assert today.errors("unconfirmed") == 1
@@ -142,13 +162,13 @@ def test_f24_the_guard_is_for_more_than_half_and_more_than_three(
     tmp_path: Path, known: int, kept: int, guarded: bool
 ) -> None:
     """Few deletions are everyday life and need no second question."""
-    with day(tmp_path, *MANY[:known], lists=(None, None, None), watches=(relist,)) as today:
+    again = Told()
+    with day(tmp_path, *MANY[:known], watches=(again,)) as today:
         today.until_names(*MANY[:known])
         pods = sorted(today.server.pods, key=lambda each: each["metadata"]["name"])
         few = pod_list(*pods[:kept], version="100")
         today.script.lists[:] = [answer(few), answer(few)]
-        today.server.stop()
-        today.server.start()
+        again.tell()
         today.until_names(*MANY[:kept])
 
         assert today.errors("unconfirmed") == int(guarded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from plimsoll.simulator.apiserver import ApiServer
@@ -25,11 +24,14 @@ TYPO = {
 EVENTS = "notices:\n  events: true\npressure:\n  interval: 1s\n"
 
 
-def told(agent: Running) -> bool:
-    """The event is stored: now, or already before this agent was started."""
-    return agent.metric(r'plimsoll_notices_sent_total\{channel="event"\}') == "1" or (
-        agent.metric("plimsoll_notices_waiting") == "0" and agent.metric("plimsoll_ticks_total") != "1"
-    )
+def until_told(agent: Running) -> None:
+    """Until the event is stored: now, or already before this agent was started."""
+    until(lambda: agent.metric("plimsoll_intent_rejected.*"), "the tick that saw the pod")
+    seen = agent.metric("plimsoll_ticks_total")
+    # What waits is as it was before a tick tells the next.
+    until(lambda: agent.metric("plimsoll_ticks_total") != seen, "the tick after it")
+    sent = r'plimsoll_notices_sent_total\{channel="event"\}'
+    until(lambda: agent.metric(sent) == "1" or agent.metric("plimsoll_notices_waiting") == "0", "the notice")
 
 
 def test_a_typo_comes_back_as_an_event(tmp_path: Path, server: ApiServer) -> None:
@@ -42,7 +44,7 @@ def test_a_typo_comes_back_as_an_event(tmp_path: Path, server: ApiServer) -> Non
     arguments = ("--root", tmp_path / "node", "--kubeconfig", kubeconfig, "--node-name", "n", "--config", config)
     for _ in range(2):
         with Running(tmp_path, *arguments) as agent:
-            until(partial(told, agent), "the notice")
+            until_told(agent)
             assert agent.stop() == 0
     (event,) = server.events
     assert (event["reason"], event["type"]) == ("IntentRejected", "Warning")

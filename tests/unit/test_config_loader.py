@@ -146,3 +146,23 @@ def test_a_file_is_followed_by_content(tmp_path):
     assert file.poll() is None
     data.symlink_to("one")
     assert isinstance(file.poll(), Loaded)
+
+
+def test_a_file_that_is_being_written_in_its_place_turns_nothing_off(tmp_path):
+    """Found empty once, what was said before holds; found empty again, everything is at its default."""
+    path = tmp_path / "plimsoll.yaml"
+    path.write_text("preemption: {mode: enforce}\n")
+    file = ConfigFile(str(path))
+    path.write_text("")
+    assert file.poll() is None
+    path.write_text("preemption: {mode: observe}\n")
+    loaded = file.poll()
+    assert isinstance(loaded, Loaded)
+    assert loaded.config.preemption.mode == "observe"
+
+    path.write_text("\n")
+    assert file.poll() is None
+    loaded = file.poll()
+    assert isinstance(loaded, Loaded)
+    assert loaded.config == Config()
+    assert file.poll() is None

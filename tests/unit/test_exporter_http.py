@@ -9,7 +9,6 @@ import json
 import re
 import resource
 import socket
-import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from http import HTTPStatus
 import pytest
 
 from plimsoll.config.schema import HttpSection, PressureSection
+from plimsoll.exporter import reply
 from plimsoll.exporter.connections import Connections
 from plimsoll.exporter.http import HttpServer, split_address
 from plimsoll.exporter.metrics import Exporter
@@ -24,6 +24,7 @@ from plimsoll.exporter.reply import Reply, plain
 from plimsoll.exporter.request import MalformedRequest, Request, parse_request
 from plimsoll.model.acting import Acting, Mode, Report, Status
 from tests.fixtures.snapshots import BAD_SOURCES, FACTS, HEARTBEAT, busy, snapshot
+from tests.support import is_kept
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,14 @@ def server(exporter):
     server.stop()
 
 
+@pytest.fixture
+def patient(server, monkeypatch):
+    """As long as a test takes on a slow machine, and longer, nobody is let go for being silent, or slow to read."""
+    server._connections._header_seconds = 3600.0
+    monkeypatch.setattr(reply, "WRITE_SECONDS", 3600.0)
+    return server
+
+
 def connect(server: HttpServer) -> socket.socket:
     host, port = split_address(server.address)
     return socket.create_connection((host, port), timeout=60)
@@ -74,10 +83,8 @@ def get(server: HttpServer, path: str, **headers: str):
             return error.code, error.headers, error.read()
 
 
-def scrape(server: HttpServer) -> float:
-    begun = time.monotonic()
+def scrape(server: HttpServer) -> None:
     assert b"plimsoll_build_info" in get(server, "/metrics")[2]
-    return time.monotonic() - begun
 
 
 def received(client: socket.socket) -> bytes:
@@ -88,12 +95,13 @@ def received(client: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def test_five_hundred_idle_sockets_do_not_delay_a_scrape(server):
+def test_five_hundred_idle_sockets_do_not_delay_a_scrape(patient):
     """F33: the places are capped, the one idle longest gives way, the next scrape is served at once."""
-    idle = [connect(server) for _ in range(500)]
+    idle = [connect(patient) for _ in range(500)]
     try:
-        assert scrape(server) < 2.0
-        assert len(server._connections) <= 64
+        scrape(patient)
+        assert len(patient._connections) <= 64
+        assert is_kept(idle[-1]), "the scrape did not wait for their end"
     finally:
         for each in idle:
             each.close()
@@ -111,13 +119,15 @@ def test_a_kept_connection_in_use_outlives_idle_ones(server):
                 each.close()
 
 
-def test_a_slow_reader_and_a_half_request_hurt_nobody(server):
+def test_a_slow_reader_and_a_half_request_hurt_nobody(patient):
     """F33: slowloris, and a client that never reads its answer."""
-    with connect(server) as half, connect(server) as deaf:
+    with connect(patient) as half, connect(patient) as deaf:
         half.sendall(b"GET /metrics HTTP/1.1\r\nHos")
         deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 50)
 
-        assert max(scrape(server) for _ in range(5)) < 2.0
+        for _ in range(5):
+            scrape(patient)
+        assert is_kept(half), "the scrape did not wait for its end"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,7 @@ def test_odd_requests_get_a_plain_answer_and_the_connection_is_closed(server, re
         client.sendall(request_bytes)
 
         assert received(client).startswith(b"HTTP/1.1 " + answer)
-    assert scrape(server) < 2.0
+    scrape(server)
 
 
 def test_a_closing_reply_to_a_slow_reader_is_whole(server, exporter):

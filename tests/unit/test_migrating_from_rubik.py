@@ -121,6 +121,8 @@ def test_enforcing_goes_on_from_there_and_ends_there(node: Node, tmp_path: Path)
         until(lambda: node.levels("missed") == both("-1", "-1"), "the pod that rubik missed gives way")
         assert [node.levels(name) for name in sorted(OFFLINE)] == [both("-1", "-1")] * 3
         assert [node.levels(name) for name in ("online", "silent")] == [both("0", "0")] * 2
+        # The page is made when the tick that wrote has ended.
+        until(lambda: agent.get("/readyz")[0] == 200, "the first page")
         status = json.loads(agent.get("/status.json")[1])
         priorities = {each["name"]: each["priority"] for each in status["pods"]}
         assert priorities == {name: "low" if name in OFFLINE else "normal" for name in ANNOTATIONS}

@@ -47,3 +47,17 @@ def test_a_link_that_leads_nowhere_is_told(folder):
     source = ManifestPods(str(folder), clock=lambda: 0.0)
 
     assert observed(source) == (["web-1", "web-2"], False, {"file": 1})
+
+
+def test_a_file_that_is_being_written_in_its_place_is_no_deletion(folder):
+    """Found empty once, its pods stay; found empty again, they are gone."""
+    source = ManifestPods(str(folder), clock=lambda: 0.0)
+    assert observed(source)[0] == ["web-1", "web-2"]
+    (folder / "2.yaml").write_text("")
+
+    assert observed(source) == (["web-1", "web-2"], True, {})
+    (folder / "2.yaml").write_text(manifest(3, "web-3"))
+    assert observed(source)[0] == ["web-1", "web-3"]
+    (folder / "2.yaml").write_text("")
+    assert observed(source)[0] == ["web-1", "web-3"]
+    assert observed(source) == (["web-1"], True, {})

@@ -16,6 +16,9 @@ def worker():
     worker = Worker("test-worker", time.monotonic)
     yield worker
     worker.stop()
+    # The next test counts them.
+    for thread in threads():
+        thread.join(60)
 
 
 def threads():

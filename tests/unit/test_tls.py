@@ -22,7 +22,7 @@ from plimsoll.exporter.tls import ServerTls
 from tests.fixtures.certificates import Authority, write_pair
 from tests.fixtures.snapshots import FACTS, HEARTBEAT, busy
 from tests.running import command
-from tests.support import v2_node
+from tests.support import is_kept, v2_node
 
 PATHS = ("/", "/metrics", "/status.json", "/nothing")
 
@@ -224,27 +224,32 @@ def test_a_client_ca_taken_away_ends_kept_connections(asking):
     assert asking.code("/metrics") == 403
 
 
-def test_five_hundred_silent_sockets_do_not_delay_a_scrape(endpoint):
+@pytest.fixture
+def patient(endpoint):
+    """As long as a test takes on a slow machine, and longer, nobody is let go for being silent."""
+    endpoint.server._connections._header_seconds = 3600.0
+    return endpoint
+
+
+def test_five_hundred_silent_sockets_do_not_delay_a_scrape(patient):
     """F33: none of them begins its handshake; the places are capped all the same, and a scrape is served at once."""
-    silent = [endpoint.dial() for _ in range(500)]
+    silent = [patient.dial() for _ in range(500)]
     try:
-        begun = time.monotonic()
-        assert b"plimsoll_build_info" in endpoint.get("/metrics")
-        assert time.monotonic() - begun < 2.0
-        assert len(endpoint.server._connections) <= 64
+        assert b"plimsoll_build_info" in patient.get("/metrics")
+        assert len(patient.server._connections) <= 64
+        assert is_kept(silent[-1]), "the scrape did not wait for their end"
     finally:
         for each in silent:
             each.close()
 
 
-def test_a_handshake_that_stops_half_way_delays_nobody(endpoint):
+def test_a_handshake_that_stops_half_way_delays_nobody(patient):
     """F33: a client hello without its end."""
-    with endpoint.dial() as half:
+    with patient.dial() as half:
         half.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
 
-        begun = time.monotonic()
-        assert endpoint.code("/metrics") == 200
-        assert time.monotonic() - begun < 2.0
+        assert patient.code("/metrics") == 200
+        assert is_kept(half), "the scrape did not wait for its end"
 
 
 @pytest.fixture

@@ -76,13 +76,20 @@ class ConfigFile:
         text = _read(path)
         self.config = parse_config(text, path)
         self._seen = _digest(text)
+        self._emptied = False
 
     def poll(self) -> Loaded | Refused | None:
-        """What changed since the last call: nothing, a good configuration, or a bad one (told once)."""
+        """
+        What changed since the last call: nothing, a good configuration, or a bad one (told once).
+
+        One that is found empty counts if it is so the next time, too: whoever writes a file in its place empties it
+        first, and an empty one turns every policy off.
+        """
         try:
             text = _read(self.path)
             seen = _digest(text)
-            if seen == self._seen:
+            emptied, self._emptied = self._emptied, not text.strip()
+            if seen == self._seen or (self._emptied and not emptied):
                 return None
             self._seen = seen
             self.config = parse_config(text, self.path)

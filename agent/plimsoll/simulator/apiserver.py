@@ -68,6 +68,8 @@ class ApiServer:
             return
         server.stopping = True
         self._store.wake()
+        # Before, too: a connection that is kept would be served until the last moment.
+        server.hang_up()
         server.shutdown()
         server.hang_up()
         thread.join()

@@ -93,5 +93,5 @@ PODS = (
 # Beside them where there is a swap file: much of their memory is not used, until one of them uses some of it again.
 HOARDERS = (
     PodSpec("analytics", "warehouse", Shape.STEADY, cpu=0.5, memory=4 * _GIB, idle=0.7, cpu_request=0.1),
-    PodSpec("analytics", "notebook", Shape.STEADY, cpu=0.2, memory=2 * _GIB, idle=0.7, wakes=22.0, cpu_request=0.1),
+    PodSpec("analytics", "notebook", Shape.STEADY, cpu=0.2, memory=2 * _GIB, idle=0.7, wakes=15.0, cpu_request=0.1),
 )

@@ -65,7 +65,8 @@ class _Pod:
         self.model = PodMemoryModel(parts, chunk=_CHUNK)
         self.paths = paths
         self.requests = requests
-        self.wakes = None if spec.wakes is None else pod.born + spec.wakes
+        self.sleeps = spec.wakes
+        self.wakes: float | None = None
         self.waking = idle // 4
         self.since = 0.0
         self.debt = 0.0
@@ -120,6 +121,8 @@ class SwapFile:
         model.limit = self._limit(pod.paths)
         # Slices of one request, each far smaller than what is used and reclaimed as one here.
         model.reclaim(sum(self._asked(pod.requests)), self._room())
+        if pod.sleeps is not None and model.swapped:
+            pod.sleeps, pod.wakes = None, now + pod.sleeps
         if pod.wakes is not None and now >= pod.wakes:
             pod.wakes = None
             model.phase(None, _WAKING_SECONDS, pod.waking)

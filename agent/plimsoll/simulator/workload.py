@@ -49,7 +49,7 @@ class PodSpec:
     the load that is always there. Requests and limits are Kubernetes' own, ``None`` where not set.
 
     ``idle`` is the part of its memory that it does not use, where that makes a difference; a quarter of that it uses
-    from ``wakes`` seconds after its start.
+    from ``wakes`` seconds after the first of it went to swap.
     """
 
     namespace: str

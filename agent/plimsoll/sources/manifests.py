@@ -38,6 +38,7 @@ class ManifestPods:
         self._directory = directory
         self._clock = clock
         self._files: dict[str, _File] = {}
+        self._emptied: dict[str, tuple[int, int, int]] = {}
         self._errors: dict[str, int] = {}
         self._detail = ""
         self._good: float | None = None
@@ -94,6 +95,7 @@ class ManifestPods:
             return
         for gone in self._files.keys() - set(names):
             del self._files[gone]
+            self._emptied.pop(gone, None)
         for name in sorted(names):
             self._read_file(name)
 
@@ -105,6 +107,11 @@ class ManifestPods:
             known = self._files.get(name)
             if known is not None and known.signature == signature:
                 return
+            if known is not None and known.pods and not found.st_size and self._emptied.get(name) != signature:
+                # Whoever writes a file in its place empties it first: that is no deletion until it stays so.
+                self._emptied[name] = signature
+                return
+            self._emptied.pop(name, None)
             with open(path, "rb") as file:
                 text = file.read(MAX_BYTES + 1).decode("utf-8")
             documents = load_all(text, file=path)

@@ -113,7 +113,6 @@ def test_a_day(fresh: Callable[[], Machine]) -> None:
     assert not life.snapshot.node.frequency.foreign
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("end", [stop, go_on_and_stop])
 def test_killed_at_every_step(fresh: Callable[[], Machine], end: Callable[[Machine, Clock], None]) -> None:
     """Whatever the step, the next life puts back every register and cpuset, and no promise is broken meanwhile."""
@@ -128,7 +127,6 @@ def test_killed_at_every_step(fresh: Callable[[], Machine], end: Callable[[Machi
         assert machine.state() == start, f"step {deadly}: {counted.steps[deadly]}"
 
 
-@pytest.mark.timeout(600)
 def test_killed_twice(fresh: Callable[[], Machine]) -> None:
     """The life after a kill may be killed too, also while it puts things back: a sample of pairs of steps."""
     counted = fresh()

@@ -84,7 +84,6 @@ def test_a_day(fresh: Callable[[], CpufreqNode]) -> None:
     assert node.instants > len(node.steps) / 2
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_every_step(fresh: Callable[[], CpufreqNode]) -> None:
     """Whatever the step, the next life puts back every file and cpuset, and no promise is broken meanwhile."""
     counted = fresh()

@@ -191,7 +191,6 @@ def test_use_of_disks_is_known(cluster: Cluster, days: Callable[..., Days]) -> N
     assert rates["small"] > 0
 
 
-@pytest.mark.timeout(300)
 def test_the_program_evicts(tmp_path: Path) -> None:
     """The whole agent in real time: the pod goes, its owner gets an event, and metrics, page and audit log say so."""
     cluster = Cluster(tmp_path / "node", Kind.STOCK_V2)

@@ -122,7 +122,7 @@ class SwapFile:
         # Slices of one request, each far smaller than what is used and reclaimed as one here.
         model.reclaim(sum(self._asked(pod.requests)), self._room())
         if pod.sleeps is not None and model.swapped:
-            pod.sleeps, pod.wakes = None, now + pod.sleeps
+            pod.wakes, pod.sleeps = now + pod.sleeps, None
         if pod.wakes is not None and now >= pod.wakes:
             pod.wakes = None
             model.phase(None, _WAKING_SECONDS, pod.waking)

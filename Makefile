@@ -80,6 +80,8 @@ lint: $(STAMPS)/dev ## Formatting, types, layers, C and shell
 	$(BIN)/ruff format --check agent tests
 	$(BIN)/ruff check agent tests
 	$(BIN)/mypy
+	@# A mistake in one of these would show after half an hour.
+	$(BIN)/mypy tests/vm tests/cluster tests/kubelet
 	$(BIN)/lint-imports
 	@if command -v shellcheck >/dev/null; then git ls-files '*.sh' .ci/run | xargs -r shellcheck && shellcheck -s sh -e SC2239 tests/vm/guest/init; else echo "shellcheck is not installed: shell scripts not checked"; fi
 	@if command -v cppcheck >/dev/null; then cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem cext; else echo "cppcheck is not installed: C not checked"; fi

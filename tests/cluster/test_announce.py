@@ -51,7 +51,7 @@ def telling(control_plane: ControlPlane, node: str, tmp_path: Path) -> Begin:
     control_plane.service_account("default", "teller", (PODS_RULE, EVENTS_RULE, STATUS_RULE))
 
     @contextmanager
-    def begin(section: NoticesSection, user: str = "teller", **limits: float) -> Iterator[Telling]:
+    def begin(section: NoticesSection, user: str = "teller", **limits: Any) -> Iterator[Telling]:
         kubeconfig = control_plane.kubeconfig(tmp_path / "kubeconfig", user=f"default/{user}")
         announcer = Announcer(
             node, section, kubeconfig=str(kubeconfig), limits=BRISK._replace(**limits), timing=PATIENT
@@ -307,7 +307,7 @@ def writes(api: Api, pod: dict[str, Any], other: dict[str, Any]) -> list[Any]:
         try:
             told.append(pick(api.request(method, f"/api/v1/namespaces/{path}", body, content_type=content_type)))
         except ApiError as error:
-            details = error.body.get("details", {})
+            details = error.body.get("details", {}) if isinstance(error.body, dict) else {}
             told.append((error.status, [each["field"] for each in details.get("causes", ()) if "field" in each]))
 
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]

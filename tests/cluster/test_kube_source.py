@@ -260,7 +260,7 @@ def test_stop_ends_a_tls_watch_at_once(control_plane: ControlPlane, node: str, t
 
 def conversation(api: Api, node: str, act: Callable[[str, Any], None]) -> list[Any]:
     """What a client is told while a pod lives and dies: the parts that a simulation has to get right."""
-    selector = {"fieldSelector": f"spec.nodeName={node}"}
+    selector: dict[str, Any] = {"fieldSelector": f"spec.nodeName={node}"}
     listed = api.request("GET", f"{PODS}?fieldSelector=spec.nodeName%3D{node}")
     since = listed["metadata"]["resourceVersion"]
     told: list[Any] = [sorted(listed), listed["kind"], listed["apiVersion"], listed["items"]]

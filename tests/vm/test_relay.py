@@ -18,7 +18,8 @@ def relayed(port: int) -> Iterator[socket.socket]:
     with guest, other:
         guest.settimeout(60)
         command = [sys.executable, "-I", str(RELAY), str(port)]
-        with subprocess.Popen(command, stdin=other, stdout=other, stderr=other) as program:
+        end = other.fileno()
+        with subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as program:
             other.close()
             yield guest
             guest.close()

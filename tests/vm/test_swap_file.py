@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 ROOT = "kubepods.slice"
 FOLDER = "/swap"
 FILE = f"{FOLDER}/low"
-SAID: dict[str, object] = {"ratio": 1.5, "swapDevice": FILE, "activate": True, "swapFileSize": "192Mi"}
+SAID: dict[str, Any] = {"ratio": 1.5, "swapDevice": FILE, "activate": True, "swapFileSize": "192Mi"}
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class Emulator:
         ``settings``: ``kernel`` and ``set``, arguments of Kernel and SpeedSelect.
         """
         pokes = [{"do": "poke", "register": register, "value": value} for register, value in (found or {}).items()]
-        requests = [{"do": "machine", "machine": machine, **settings}, *pokes]
+        requests: list[Mapping[str, Any]] = [{"do": "machine", "machine": machine, **settings}, *pokes]
         if machine == self._shown:
             self._ask(*requests)
             return

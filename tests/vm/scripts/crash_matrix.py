@@ -157,8 +157,8 @@ def sample(names: list[str], points: int) -> list[int]:
         kinds.setdefault(name, []).append(number)
     chosen = {places[7 * turn % len(places)] for turn, places in enumerate(kinds.values())}
     spread = iter(range(0, len(names), max(1, len(names) // points)))
-    while len(chosen) < points and (number := next(spread, None)) is not None:
-        chosen.add(number)
+    while len(chosen) < points and (place := next(spread, None)) is not None:
+        chosen.add(place)
     return sorted(chosen)
 
 

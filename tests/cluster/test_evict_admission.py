@@ -112,7 +112,6 @@ def test_another_nodes_pods_stay(control_plane: ControlPlane, agent: str, name: 
 def test_how_it_may_not_evict(control_plane: ControlPlane, agent: str, name: str, options: Json, part: str) -> None:
     """Without a UID, or in no time."""
     pod = a_pod(control_plane, name)
-    seen_by_policy(control_plane, agent, pod)
     if "gracePeriodSeconds" in options:
         options = {**options, "preconditions": {"uid": pod["metadata"]["uid"]}}
     assert part in refusal(control_plane, agent, pod, options)
@@ -165,8 +164,3 @@ def test_the_program_asks_as_the_policy_wants_it(
         evictor.stop()
     assert found.outcome is Outcome.OK
     assert going(control_plane, pod)
-
-
-def seen_by_policy(control_plane: ControlPlane, agent: str, pod: Json) -> None:
-    """Wait until the policies' own cache, which follows the pods by a watch, has a pod that was just made."""
-    until(lambda: refusal(control_plane, agent, pod, dry=True) == "", "seen")

@@ -134,9 +134,8 @@ def test_the_frequencies_shown_are_those_of_groups_that_are_steered(answered):
 
     speed = "over_time(plimsoll_frequency_group_hertz"
     nodes = [f"node-{each.value}" for each in NodeKind]
-    assert by_node(f"sum by (node) (last_over_time(plimsoll_frequency_group_cpus[1m] {then}))") == dict.fromkeys(
-        nodes, 8
-    )
+    cpus = f"last_over_time(plimsoll_frequency_group_cpus[1m] {then})"
+    assert by_node(f"sum by (node) ({cpus})") == dict.fromkeys(nodes, 8)
     assert by_node(f'max_{speed}{{group="high"}}[1m] {then})') == dict.fromkeys(nodes, 4.6e9)
     assert by_node(f'min_{speed}{{group="low"}}[1m] {then})') == dict.fromkeys(nodes, LOW_HERTZ)
     # More than the static share of 65 W, and no more than four busy cores at the turbo take. Nodes live in steps: those
